@@ -12,7 +12,7 @@
  * with what was expected: STATUS (each field, for each channel), a READ
  * snapshot, the mapped page, byte for byte.  A channel of which the model was
  * told nothing must be the same to the last bit, with its sequence count and
- * its time stamp, and CHANGE must not hold.
+ * its time stamp, and CHANGE must hold only if something changed.
  */
 #ifndef CHIPBOOT_TEST_H
 #define CHIPBOOT_TEST_H
@@ -600,6 +600,7 @@ static CB_MAYBE_UNUSED long cb_my_voluntary(void)
 enum cb_touch {
 	CB_SAME,	/* not one bit may differ */
 	CB_CHANGED,	/* seq has grown, updated_ns lies since the last check */
+	CB_ZEROED,	/* seq has grown, updated_ns is 0 (by RESET) */
 	CB_FRESH,	/* just created: seq even, updated_ns 0 */
 };
 
@@ -637,11 +638,16 @@ cb_touch(struct cb_session *s, __u32 channel)
 	return &s->want[channel];
 }
 
-/* A binding to @pid exists from now on; 0: it does not. */
+/*
+ * A binding to @pid exists from now on; 0: it does not.  In an answered channel
+ * that is a change, but the page stays: answers are final.
+ */
 static CB_MAYBE_UNUSED void cb_want_bound(struct cb_session *s, __u32 channel,
 					  pid_t pid)
 {
-	cb_touch(s, channel)->publisher_pid = pid;
+	if (s->want[channel].state == CHIPBOOT_IDLE)
+		cb_touch(s, channel)->publisher_pid = pid;
+	s->change = 1;
 	s->bound[channel] = pid != 0;
 }
 
@@ -702,7 +708,7 @@ static CB_MAYBE_UNUSED void cb_want_verdict(struct cb_session *s, __u32 channel,
 
 /*
  * RESET; @keep: with KEEP_PUBLISHERS, so that a living binding stays.  Without
- * it the page ends as it was at creation, but for generation, seq and time.
+ * it the page ends as it was at creation, but for generation and seq.
  */
 static CB_MAYBE_UNUSED void cb_want_reset(struct cb_session *s, __u32 channel,
 					  int keep)
@@ -710,7 +716,6 @@ static CB_MAYBE_UNUSED void cb_want_reset(struct cb_session *s, __u32 channel,
 	struct chipboot_page *w = cb_touch(s, channel);
 	__u32 generation = w->generation + 1;
 	__u32 seq = w->seq;
-	__u64 updated = w->updated_ns;
 	__s32 pid = w->publisher_pid;
 
 	if (!keep)
@@ -718,9 +723,9 @@ static CB_MAYBE_UNUSED void cb_want_reset(struct cb_session *s, __u32 channel,
 	memset(w, 0, sizeof(*w));
 	w->generation = generation;
 	w->seq = seq;
-	w->updated_ns = updated;
 	if (s->bound[channel])
 		w->publisher_pid = pid;
+	s->touch[channel] = CB_ZEROED;
 }
 
 __attribute__((format(printf, 2, 3)))
@@ -829,6 +834,12 @@ cb_check_channel(struct cb_session *s, __u32 ch, __u64 now)
 					   (unsigned long long)now);
 		want->seq = read.seq;
 		want->updated_ns = read.updated_ns;
+		break;
+	case CB_ZEROED:
+		if ((__s32)(read.seq - want->seq) <= 0)
+			return cb_complain(s, "channel %u: seq was %u, is %u",
+					   ch, want->seq, read.seq);
+		want->seq = read.seq;
 		break;
 	case CB_FRESH:
 		want->seq = read.seq;
