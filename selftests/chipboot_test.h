@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -102,6 +103,17 @@ static CB_MAYBE_UNUSED int cb_pin(unsigned int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	return cb_errno(sched_setaffinity(0, sizeof(set), &set));
+}
+
+/*
+ * In a forked child that waits for the test in a loop: end with the test.  A
+ * test that failed an ASSERT does not come to tell its children.
+ */
+static CB_MAYBE_UNUSED void cb_die_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
 }
 
 /*
