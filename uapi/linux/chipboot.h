@@ -409,8 +409,8 @@ enum chipboot_owner_state {
  * @first_failed: out: the ERROR channel with the lowest order, or
  *	CHIPBOOT_NO_CHANNEL
  * @owner_state: out: enum chipboot_owner_state
- * @owner_pid: out: the owner process in the caller's pid namespace; 0 if not
- *	visible there, or not ALIVE and reaped
+ * @owner_pid: out: the owner process in the caller's pid namespace, also after
+ *	its death; 0 if not visible there
  * @now_ns: out: host CLOCK_MONOTONIC now
  * @deadline_ns: out: host CLOCK_MONOTONIC of the deadline, passed or not; 0: none
  * @session_id: out: as CREATE gave it
