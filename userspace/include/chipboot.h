@@ -153,7 +153,7 @@ enum {
  * @gone: how many of @success have died since
  * @first_failed: the channel that failed first, or CHIPBOOT_NOBODY
  * @owner_state: CHIPBOOT_OWNER_*
- * @owner_pid: in the caller's pid namespace; 0: not visible, or reaped
+ * @owner_pid: in the caller's pid namespace, also after its death; 0: not visible
  * @events: CHIPBOOT_ON_* this handle is subscribed to
  * @holds: those of @events that hold
  * @reserved: zero

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What went wrong and what to do about it, in words.
+ *
+ * An errno says little by itself: EPERM of a claim and of a binding are two stories.
+ * Each thread remembers its last error in this library together with the call it
+ * came from, or with words written when it happened, and chipboot_explain() tells.
+ *
+ * cb_error() and its kin are called wherever the library fails.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "internal.h"
+
+static _Thread_local struct {
+	int error;
+	enum cb_call call;
+	char text[512];			/* empty: look it up by call */
+} last;
+
+static const struct {
+	enum cb_call call;
+	int error;
+	const char *text;
+} table[] = {
+	{ CB_CLAIM, EPERM, "only the process that created the session may claim a channel, and not after it has detached" },
+	{ CB_CLAIM, ENOENT, "the session has no such channel" },
+	{ CB_CLAIM, EBUSY, "the channel is claimed already, and its publisher still open" },
+	{ CB_CLAIM, EALREADY, "the channel has its answer; reset it before claiming it again" },
+	{ CB_CLAIM, ECANCELED, "the channel got its verdict (a death, the deadline, an abort); reset it before claiming it again" },
+	{ CB_RESET, EPERM, "only the process that created the session may reset it, and not after it has detached" },
+	{ CB_RESET, ENOENT, "the range of channels leaves the session" },
+	{ CB_RESET, EBUSY, "a channel of the range has not answered; abort it first" },
+	{ CB_RESET, EINVAL, "no channels to reset, or an unknown flag" },
+	{ CB_ABORT, EPERM, "only the process that created the session may abort channels, and not after it has detached" },
+	{ CB_ABORT, ENOENT, "the range of channels leaves the session" },
+	{ CB_ABORT, EINVAL, "no channels to abort" },
+	{ CB_DETACH, EPERM, "only the process that created the session may detach from it, and once" },
+	{ CB_DEADLINE, EPERM, "only the process that created the session may set its deadline, and not after it has detached" },
+	{ CB_BIND, EPERM, "a channel can be bound only to the calling process or its child" },
+	{ CB_BIND, ESRCH, "there is no such process to bind" },
+	{ CB_BIND, EBUSY, "the channel is bound to another process, which lives" },
+	{ CB_BIND, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
+	{ CB_PROGRESS, EALREADY, "the channel has its answer already" },
+	{ CB_PROGRESS, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
+	{ CB_PUBLISH, EALREADY, "the channel has been answered already; an answer is given once" },
+	{ CB_PUBLISH, ECANCELED, "the channel got another verdict first: the deadline, an abort by the launcher, or a death" },
+	{ CB_PUBLISH, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
+	{ CB_PUBLISH, EOVERFLOW, "more than 376 buffer pointers" },
+	{ CB_OBSERVE, EPERM, "an observer can be made only by the process that created the session, or from an observer that is subscribed to the same events" },
+	{ CB_READ, ENOENT, "the session has no such channel" },
+	{ CB_STATUS, ENOENT, "the session has no such channel" },
+	{ CB_STATUS, ENOTTY, "the descriptor is not a chipboot handle" },
+	{ CB_ANY, EINVAL, "an argument is out of range, or NULL" },
+	{ CB_ANY, EBADF, "the handle was closed in this process when it was forked" },
+	{ CB_ANY, ENOTTY, "the descriptor is not a chipboot handle, or the module is older than this program" },
+	{ CB_ANY, EOPNOTSUPP, "this kind of chipboot handle cannot do that" },
+	{ CB_ANY, E2BIG, "the module is older than this program" },
+	{ CB_ANY, EPROTO, "a channel's page holds what no publisher can have written" },
+	{ CB_ANY, EPROTONOSUPPORT, "the loaded module is older than this library" },
+	{ CB_ANY, ENXIO, "the chipboot module is not there" },
+	{ CB_ANY, EACCES, "no permission to use the chipboot device" },
+	{ CB_ANY, ERANGE, "more channels than a session may have (module parameter max_channels_per_session)" },
+	{ CB_ANY, EDQUOT, "more channels than a user may have (module parameter max_channels_per_user)" },
+	{ CB_ANY, ENOSPC, "more channels than the host may have (module parameter max_channels)" },
+	{ CB_ANY, EOWNERDEAD, "the launcher that owns the session is gone" },
+	{ CB_ANY, ETIMEDOUT, "not in time" },
+	{ CB_ANY, EMFILE, "this process has too many open descriptors: raise its limit (ulimit -n)" },
+	{ CB_ANY, ENFILE, "the host has too many open files (sysctl fs.file-max)" },
+};
+
+int cb_error(enum cb_call call, int error)
+{
+	last.error = error < 0 ? -error : error;
+	last.call = call;
+	last.text[0] = '\0';
+	return -last.error;
+}
+
+int cb_errorf(int error, const char *format, ...)
+{
+	va_list arguments;
+
+	cb_error(CB_ANY, error);
+	va_start(arguments, format);
+	vsnprintf(last.text, sizeof(last.text), format, arguments);
+	va_end(arguments);
+	return -last.error;
+}
+
+static const char *look_up(enum cb_call call, int error)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].call == call && table[i].error == error)
+			return table[i].text;
+	return NULL;
+}
+
+const char *chipboot_explain(int error, char *buffer, size_t size)
+{
+	const char *text = NULL;
+
+	if (!buffer || !size)
+		return buffer;
+	if (error < 0)
+		error = -error;
+	if (error == last.error) {
+		if (last.text[0])
+			text = last.text;
+		else
+			text = look_up(last.call, error);
+	}
+	if (!text)
+		text = look_up(CB_ANY, error);
+	if (!text)
+		text = strerrordesc_np(error);
+	if (text)
+		snprintf(buffer, size, "%s", text);
+	else
+		snprintf(buffer, size, "error %d", error);
+	return buffer;
+}
+
+const char *chipboot_state_name(int state)
+{
+	switch (state) {
+	case CHIPBOOT_STATE_IDLE:
+		return "idle";
+	case CHIPBOOT_STATE_SUCCESS:
+		return "success";
+	case CHIPBOOT_STATE_ERROR:
+		return "error";
+	}
+	return "unknown";
+}
+
+const char *chipboot_origin_name(int origin)
+{
+	switch (origin) {
+	case CHIPBOOT_BY_NOBODY:
+		return "none";
+	case CHIPBOOT_BY_PUBLISHER:
+		return "publisher";
+	case CHIPBOOT_BY_EXIT:
+		return "exit";
+	case CHIPBOOT_BY_CLOSE:
+		return "closed";
+	case CHIPBOOT_BY_DEADLINE:
+		return "deadline";
+	case CHIPBOOT_BY_OWNER:
+		return "owner";
+	}
+	return "unknown";
+}
+
+/* ---- why the device does not open ---- */
+
+static bool module_is_loaded(void)
+{
+	return access("/sys/module/chipboot", F_OK) == 0;
+}
+
+/* Does depmod know a module of that name for the running kernel? */
+static bool module_is_installed(const char *release)
+{
+	char path[PATH_MAX];
+	char line[4096];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/lib/modules/%s/modules.dep", release);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file)) {
+		line[strcspn(line, ":")] = '\0';
+		found = strstr(line, "/chipboot.ko") ||
+			!strncmp(line, "chipboot.ko", 11);
+	}
+	fclose(file);
+	return found;
+}
+
+/*
+ * The group's name from /etc/group alone: a library that a static program may
+ * link does not pull in name services.
+ */
+static void group_name(gid_t gid, char *name, size_t size)
+{
+	struct group entry, *found;
+	char buffer[4096];
+	FILE *file;
+
+	snprintf(name, size, "%u", gid);
+	file = fopen("/etc/group", "re");
+	if (!file)
+		return;
+	while (!fgetgrent_r(file, &entry, buffer, sizeof(buffer), &found))
+		if (found->gr_gid == gid) {
+			snprintf(name, size, "%s", found->gr_name);
+			break;
+		}
+	fclose(file);
+}
+
+static int no_permission(int error, const char *device)
+{
+	struct stat node;
+	char group[64];
+
+	if (stat(device, &node) < 0 || !S_ISCHR(node.st_mode))
+		return cb_errorf(error, "no permission to open %s", device);
+	group_name(node.st_gid, group, sizeof(group));
+	if ((node.st_mode & 0060) == 0060 && node.st_gid)
+		return cb_errorf(error,
+				 "no permission to open %s: it is for members of the group %s (as root: usermod -aG %s USER, then log in anew)",
+				 device, group, group);
+	if ((node.st_mode & 0006) == 0006)
+		return cb_errorf(error,
+				 "no permission to open %s although its mode allows it: a container's device rules or a security policy forbid it",
+				 device);
+	return cb_errorf(error,
+			 "no permission to open %s: its mode %04o is for root only (group %s); install chipboot's udev rule",
+			 device, node.st_mode & 07777, group);
+}
+
+int cb_error_open(int error, const char *device)
+{
+	struct utsname kernel;
+
+	switch (error) {
+	case EACCES:
+		return no_permission(EACCES, device);
+	case EPERM:
+		/* What a container's device rules say, whatever the file's mode. */
+		return cb_errorf(EACCES,
+				 "the kernel refuses %s to this process: in a container, its device rules must allow it (--device %s)",
+				 device, device);
+	case ENOENT:
+	case ENXIO:
+	case ENODEV:
+		break;
+	default:
+		return cb_errorf(error, "%s: %s", device,
+				 strerrordesc_np(error));
+	}
+
+	if (module_is_loaded())
+		return cb_errorf(ENXIO,
+				 "the chipboot module is loaded, but %s is not here: in a container, pass it in (--device %s)",
+				 device, device);
+	uname(&kernel);
+	if (module_is_installed(kernel.release))
+		return cb_errorf(ENXIO,
+				 "the chipboot module is installed but not loaded: as root, modprobe chipboot");
+	return cb_errorf(ENXIO,
+			 "the chipboot module is not installed for this kernel (%s) and not loaded: see Install in chipboot's README",
+			 kernel.release);
+}
+
+/* ---- which limit ---- */
+
+static int limit_reached(int error, const char *parameter, const char *what,
+			 uint32_t channels)
+{
+	char path[128];
+	char value[32] = "?";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/module/chipboot/parameters/%s",
+		 parameter);
+	file = fopen(path, "re");
+	if (file) {
+		if (fgets(value, sizeof(value), file))
+			value[strcspn(value, "\n")] = '\0';
+		fclose(file);
+	}
+	return cb_errorf(error,
+			 "%u channels are more than the module's limit %s leaves %s; it is %s (root can raise it in %s)",
+			 channels, parameter, what, value, path);
+}
+
+int cb_error_limit(int error, uint32_t channels)
+{
+	switch (error) {
+	case ERANGE:
+		return limit_reached(error, "max_channels_per_session",
+				     "a session", channels);
+	case EDQUOT:
+		return limit_reached(error, "max_channels_per_user",
+				     "this user", channels);
+	case ENOSPC:
+		return limit_reached(error, "max_channels", "this host",
+				     channels);
+	}
+	return cb_error(CB_CREATE, error);
+}
