@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: MIT
+#
+# chipboot: module, library, command, tests. Everything built lies under build/.
+# `make help` lists the goals. Kbuild beside this file is the kernel's.
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+.PHONY: all
+all: module userspace
+
+TOP	:= $(CURDIR)
+B	:= build
+Q	:= $(if $(filter 1,$(V) $(VERBOSE)),,@)
+say	= @$(if $(Q),printf '  %-7s %s\n' $(1) $(2),:)
+
+CC	?= gcc
+ifeq ($(origin CC),default)
+CC	:= gcc
+endif
+AR	:= ar
+INSTALL	:= install
+
+VERSION	:= $(file <VERSION)
+SONAME	:= libchipboot.so.0
+
+DESTDIR	?=
+prefix	?= /usr/local
+bindir	?= $(prefix)/bin
+libdir	?= $(prefix)/lib
+incdir	?= $(prefix)/include
+
+# ---- which kernels --------------------------------------------------------
+
+# The host's kernel, for which `make` and `make install` build the module.
+KDIR	?= /lib/modules/$(shell uname -r)/build
+# The throwaway machine's, a name from selftests/vm/kernels.
+VM_KERNEL ?= 6.1
+VM_KDIR	:= $(TOP)/$(B)/kernels/$(VM_KERNEL)/headers
+
+# ---- what is missing ------------------------------------------------------
+
+DEPS	:= selftests/check/deps
+
+.PHONY: deps-build
+deps-build:
+	@$(DEPS) build
+
+# ---- module ---------------------------------------------------------------
+
+# Built in a mirror of symbolic links, one per kernel: the source tree stays
+# clean and Kbuild stays what DKMS and a distribution expect. $(1) is the header
+# tree, $(2) more arguments. Links to files that are gone are removed.
+define build_module
+	$(Q)release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h) && \
+	dir=$(TOP)/$(B)/kmod/$$release && mkdir -p $$dir && \
+	cp -rsf $(TOP)/VERSION $(TOP)/Kbuild $(TOP)/kmod $(TOP)/uapi $$dir/ && \
+	find $$dir -xtype l -delete && \
+	$(MAKE) -C $(1) M=$$dir $(if $(Q),-s) $(2) modules >$$dir/log 2>&1 || \
+	{ cat $$dir/log; exit 1; }; \
+	$(if $(Q),grep -E 'warning|error' $$dir/log >&2,cat $$dir/log); \
+	$(if $(Q),printf '  %-7s %s\n' MODULE $(B)/kmod/$$release/chipboot.ko)
+endef
+
+.PHONY: module module-vm vm-kernel
+ifneq ($(wildcard $(KDIR)/Makefile),)
+module: | deps-build
+	$(call build_module,$(KDIR))
+else
+module:
+	@echo "no kernel headers in $(KDIR): building the module for the" \
+	      "throwaway machine's kernel instead (make KDIR=... names others)"
+	@$(MAKE) module-vm
+endif
+
+vm-kernel:
+	@$(DEPS) module
+	$(Q)selftests/vm/kernel $(VM_KERNEL)
+
+module-vm: vm-kernel | deps-build
+	$(call build_module,$(VM_KDIR))
+
+# ---- userspace ------------------------------------------------------------
+
+WARN	:= -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes \
+	   -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Wformat=2 \
+	   -Wundef -Wvla
+CFLAGS	?= -O2 -g
+# What every object needs, whatever CFLAGS the user or a packager gives.
+UCFLAGS	:= -std=gnu11 -D_GNU_SOURCE -MMD -MP $(WARN) \
+	   -Iuserspace/include -Iuapi -DCHIPBOOT_RELEASE=\"$(VERSION)\"
+O	:= $(B)/obj
+
+LIB_SRC	:= $(wildcard userspace/lib/*.c)
+LIB_OBJ	:= $(LIB_SRC:userspace/%.c=$(O)/%.o)
+CMD_SRC	:= $(wildcard userspace/cmd/*.c)
+CMD_OBJ	:= $(CMD_SRC:userspace/%.c=$(O)/%.o)
+EXAMPLES := $(patsubst userspace/examples/%.c,$(B)/bin/%,\
+		$(wildcard userspace/examples/*.c))
+LIB_A	:= $(if $(LIB_SRC),$(B)/lib/libchipboot.a)
+LIB_SO	:= $(if $(LIB_SRC),$(B)/lib/libchipboot.so)
+COMMAND	:= $(if $(CMD_SRC),$(B)/bin/chipboot)
+
+.PHONY: userspace
+userspace: $(LIB_A) $(LIB_SO) $(COMMAND) $(EXAMPLES)
+
+$(O)/lib/%.o: userspace/lib/%.c | deps-build
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UCFLAGS) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
+
+$(O)/%.o: userspace/%.c | deps-build
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UCFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(B)/lib/libchipboot.a: $(LIB_OBJ)
+	$(call say,AR,$@)
+	@mkdir -p $(@D) && rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(LIB_SO).$(VERSION): $(LIB_OBJ) userspace/lib/libchipboot.map
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
+		-Wl,--version-script,userspace/lib/libchipboot.map \
+		-o $@ $(LIB_OBJ) -pthread
+
+$(B)/lib/libchipboot.so: $(LIB_SO).$(VERSION)
+	$(Q)ln -sf libchipboot.so.$(VERSION) $(B)/lib/$(SONAME)
+	$(Q)ln -sf $(SONAME) $@
+
+# Finds the library beside it, in the tree and under any prefix.
+LINK	= $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(B)/lib \
+	  -lchipboot -Wl,-rpath,'$$ORIGIN/../lib' -pthread
+
+$(B)/bin/chipboot: $(CMD_OBJ) $(LIB_SO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(LINK) -Wl,--as-needed -lsmartcols
+
+$(EXAMPLES): $(B)/bin/%: $(O)/examples/%.o $(LIB_SO)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(LINK)
+
+# ---- tests ----------------------------------------------------------------
+
+KSELFTEST := $(B)/kselftest/tools/testing/selftests
+TEST_SRC := $(wildcard selftests/*.c)
+TESTS_BIN := $(TEST_SRC:%.c=$(B)/%)
+UNIT_SRC := $(wildcard selftests/unit/*.c)
+UNIT_BIN := $(UNIT_SRC:%.c=$(B)/%)
+
+.PHONY: kselftest
+kselftest:
+	$(Q)selftests/vm/kselftest
+
+# Static: a test program travels into the machine alone.
+$(TESTS_BIN): $(B)/selftests/%: selftests/%.c $(LIB_A) | kselftest
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UCFLAGS) -Wno-missing-prototypes -Wno-shadow \
+		-isystem $(KSELFTEST) $(CFLAGS) -MF $@.d -MT $@ \
+		-static -o $@ $< $(LIB_A) -pthread
+
+# The state machine, which has no file or task types, on the host, with shims.
+UNIT_CC	= $(CC) -std=gnu11 -D_GNU_SOURCE -MMD -MP -Wall -Wextra -Werror \
+	  -Iselftests/unit/include -Ikmod -Iuapi -isystem $(KSELFTEST) \
+	  $(CFLAGS) -c -o $@ $<
+
+$(O)/unit/%.o: selftests/unit/%.c | kselftest
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(UNIT_CC)
+
+$(O)/unit/channel.o: kmod/channel.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(UNIT_CC)
+
+$(UNIT_BIN): $(B)/selftests/unit/%: $(O)/unit/%.o $(O)/unit/channel.o
+	$(call say,UNIT,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ -pthread
+
+$(B)/vm/init: selftests/vm/init.c
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
+
+.PHONY: vm-parts test-parts demo test check vm
+vm-parts: module-vm userspace $(B)/vm/init
+test-parts: vm-parts $(TESTS_BIN) $(UNIT_BIN)
+
+demo:
+	@$(DEPS) --install vm
+	@$(MAKE) vm-parts
+	$(Q)selftests/vm/run --file userspace/examples/demo -- ./demo
+
+vm:
+	@$(DEPS) --install vm
+	@$(MAKE) vm-parts
+	$(Q)selftests/vm/run --shell
+
+test:
+	@$(DEPS) --install test
+	@$(MAKE) test-parts
+	$(Q)selftests/run $(TESTS)
+
+check:
+	@$(DEPS) --install check
+	@$(MAKE) vm-kernel kselftest
+	$(Q)selftests/check/run
+
+# ---- install --------------------------------------------------------------
+
+define PKGCONFIG
+prefix=$(prefix)
+libdir=$(libdir)
+includedir=$(incdir)
+
+Name: chipboot
+Description: One start-up answer from each of N runtime processes
+Version: $(VERSION)
+Libs: -L$${libdir} -lchipboot
+Libs.private: -pthread
+Cflags: -I$${includedir}
+endef
+
+.PHONY: install install-module uninstall
+install: userspace install-module
+	$(Q)$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig \
+		$(DESTDIR)$(incdir)/linux
+	$(Q)$(INSTALL) -m 755 $(B)/bin/chipboot $(DESTDIR)$(bindir)/
+	$(Q)$(INSTALL) -m 644 $(B)/lib/libchipboot.a $(DESTDIR)$(libdir)/
+	$(Q)$(INSTALL) -m 755 $(LIB_SO).$(VERSION) $(DESTDIR)$(libdir)/
+	$(Q)ln -sf libchipboot.so.$(VERSION) $(DESTDIR)$(libdir)/$(SONAME)
+	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/libchipboot.so
+	$(Q)$(INSTALL) -m 644 uapi/linux/chipboot.h $(DESTDIR)$(incdir)/linux/
+	$(Q)$(INSTALL) -m 644 userspace/include/chipboot.h $(DESTDIR)$(incdir)/
+	$(file >$(B)/chipboot.pc,$(PKGCONFIG))
+	$(Q)$(INSTALL) -m 644 $(B)/chipboot.pc $(DESTDIR)$(libdir)/pkgconfig/
+
+ifneq ($(wildcard $(KDIR)/Makefile),)
+install-module: module
+	$(Q)release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h) && \
+	$(MAKE) -C $(KDIR) M=$(TOP)/$(B)/kmod/$$release \
+		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
+else
+install-module: | deps-build
+	@echo "no kernel headers in $(KDIR): the module is not installed"
+endif
+
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/chipboot $(DESTDIR)$(libdir)/libchipboot.* \
+		$(DESTDIR)$(libdir)/pkgconfig/chipboot.pc \
+		$(DESTDIR)$(incdir)/chipboot.h $(DESTDIR)$(incdir)/linux/chipboot.h
+	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
+
+# ---- the rest -------------------------------------------------------------
+
+.PHONY: clean distclean help
+# What was downloaded stays: it is slow to get and does not go stale here.
+clean:
+	rm -rf $(filter-out $(B)/kernels $(B)/kselftest,$(wildcard $(B)/*))
+
+distclean:
+	rm -rf $(B)
+
+help:
+	@echo "make            module, library and command, into build/"
+	@echo "make install    DESTDIR= prefix=/usr/local (also: uninstall)"
+	@echo "make demo       the main job, in a throwaway machine"
+	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
+	@echo "make check      style, static analysis, other compilers"
+	@echo "make vm         a shell in the throwaway machine"
+	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12"
+	@echo "make clean      (distclean: the downloads too)"
+	@echo "KDIR= names the kernel to build for, V=1 shows the commands"
+
+-include $(wildcard $(O)/*/*.d $(B)/selftests/*.d $(B)/vm/*.d)
