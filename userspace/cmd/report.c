@@ -11,46 +11,9 @@
 
 #include "run.h"
 
-bool chip_timed_out(const struct chip *chip)
+static bool is_up(const struct run *run, const struct chip *chip)
 {
-	return chip->state == CHIPBOOT_STATE_ERROR &&
-	       chip->origin == CHIPBOOT_BY_DEADLINE;
-}
-
-bool chip_failed(const struct chip *chip)
-{
-	return chip->lost || (chip->state == CHIPBOOT_STATE_ERROR &&
-			      chip->origin != CHIPBOOT_BY_OWNER);
-}
-
-static uint32_t count(const struct run *run,
-		      bool (*counts)(const struct chip *chip))
-{
-	uint32_t sum = 0;
-	uint32_t i;
-
-	for (i = 0; i < run->channels; i++)
-		sum += counts(&run->chips[i]);
-	return sum;
-}
-
-uint32_t count_failed(const struct run *run)
-{
-	return count(run, chip_failed);
-}
-
-uint32_t count_timed_out(const struct run *run)
-{
-	return count(run, chip_timed_out);
-}
-
-static bool failed_by_itself(const struct chip *chip)
-{
-	return chip_failed(chip) && !chip_timed_out(chip);
-}
-
-static bool is_up(const struct chip *chip)
-{
+	(void)run;
 	return chip->state == CHIPBOOT_STATE_SUCCESS;
 }
 
@@ -61,14 +24,15 @@ static double seconds(uint64_t from_ns, uint64_t to_ns)
 
 /* "[3,5]" */
 static void print_chips(const struct run *run,
-			bool (*counts)(const struct chip *chip))
+			bool (*counts)(const struct run *run,
+				       const struct chip *chip))
 {
 	const char *separator = "";
 	uint32_t i;
 
 	fputc('[', stderr);
 	for (i = 0; i < run->channels; i++)
-		if (counts(&run->chips[i])) {
+		if (counts(run, &run->chips[i])) {
 			fprintf(stderr, "%s%u", separator, i);
 			separator = ",";
 		}
@@ -204,29 +168,7 @@ void report_up(const struct run *run)
 void report_trouble(const struct run *run, uint32_t i)
 {
 	print_failure(run, i);
-	fputc('\n', stderr);
-}
-
-/* The failure that came first: in time, and among answers in their order. */
-static uint32_t first_failure(const struct run *run)
-{
-	const struct chip *first = NULL;
-	uint32_t i;
-
-	for (i = 0; i < run->channels; i++) {
-		const struct chip *chip = &run->chips[i];
-
-		if (!failed_by_itself(chip))
-			continue;
-		/* An answer precedes what happened after all had answered. */
-		if (!first || (first->lost && !chip->lost) ||
-		    (first->lost && chip->lost &&
-		     chip->lost_ns < first->lost_ns) ||
-		    (!first->lost && !chip->lost &&
-		     chip->order < first->order))
-			first = chip;
-	}
-	return first ? first - run->chips : run->channels;
+	fputs(run->keep_going ? "\n" : "; stopping the others\n", stderr);
 }
 
 static void report_timeout(const struct run *run)
@@ -235,29 +177,47 @@ static void report_timeout(const struct run *run)
 
 	fprintf(stderr, "timed out after %.9g s: chips ",
 		run->timeout_ns / 1e9);
-	print_chips(run, chip_timed_out);
+	print_chips(run, timed_out);
 	fputs(" pending", stderr);
 	for (i = 0; i < run->channels; i++)
-		if (chip_timed_out(&run->chips[i])) {
+		if (timed_out(run, &run->chips[i])) {
 			fputs("; ", stderr);
 			print_pending(run, i);
 		}
 }
 
-static void report_failed(const struct run *run, uint32_t failed)
+/* With a time-out as well, the first of the others. */
+static uint32_t first_failed(const struct run *run)
 {
-	fprintf(stderr, "%u of %u chips failed: ", failed, run->channels);
-	print_chips(run, failed_by_itself);
+	const struct chip *first = NULL;
+	uint32_t i;
+
+	if (failed(run, &run->chips[run->first]))
+		return run->first;
+	for (i = 0; i < run->channels; i++) {
+		const struct chip *chip = &run->chips[i];
+
+		if (failed(run, chip) &&
+		    (!first || chip->order < first->order))
+			first = chip;
+	}
+	return first - run->chips;
+}
+
+static void report_failed(const struct run *run, uint32_t number)
+{
+	fprintf(stderr, "%u of %u chips failed: ", number, run->channels);
+	print_chips(run, failed);
 	fputs("; first: ", stderr);
-	print_failure(run, first_failure(run));
+	print_failure(run, first_failed(run));
 }
 
 void report_end(const struct run *run)
 {
-	uint32_t timed_out = count_timed_out(run);
-	uint32_t failed = count_failed(run) - timed_out;
+	uint32_t late = count(run, timed_out);
+	uint32_t bad = count(run, failed);
 
-	if (!timed_out && !failed && !run->signal)
+	if (!late && !bad && !run->signal)
 		return;
 	if (!run->announced)
 		print_table(run);
@@ -265,14 +225,14 @@ void report_end(const struct run *run)
 		fprintf(stderr, "stopped by signal %d (%s): %u of %u chips were up",
 			run->signal, strsignal(run->signal),
 			count(run, is_up), run->channels);
-		if (timed_out || failed)
+		if (late || bad)
 			fputs("; ", stderr);
 	}
-	if (timed_out)
+	if (late)
 		report_timeout(run);
-	if (timed_out && failed)
+	if (late && bad)
 		fputs("; ", stderr);
-	if (failed)
-		report_failed(run, failed);
+	if (bad)
+		report_failed(run, bad);
 	fputc('\n', stderr);
 }

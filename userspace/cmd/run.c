@@ -213,6 +213,7 @@ static int create(struct run *run)
 		ret = chipboot_session_info(run->session, &info);
 	if (ret)
 		return ret;
+	run->first = run->channels;
 	run->start_ns = info.now_ns;
 	if (run->timeout_ns)
 		ret = chipboot_session_set_deadline_at(run->session,
@@ -322,6 +323,7 @@ static int look(struct run *run)
 		idle += chip->state == CHIPBOOT_STATE_IDLE;
 	}
 	run->idle = idle;
+	run->first = first_failure(run);
 	return 0;
 }
 
@@ -347,40 +349,60 @@ static void update(struct run *run)
 
 /* ---- deciding ---- */
 
-static void decide(struct run *run)
+static void stop_for_failure(struct run *run)
 {
 	char why[64];
-	uint32_t i;
 
+	/*
+	 * What a failure follows from is on its page before it: look again, or
+	 * a peer that gave up could be taken for the cause.
+	 */
+	update(run);
 	if (run->stopping)
 		return;
+	if (timed_out(run, &run->chips[run->first])) {
+		snprintf(why, sizeof(why), "stopped: timed out");
+	} else {
+		report_trouble(run, run->first);
+		snprintf(why, sizeof(why), "stopped: chip %u failed",
+			 run->first);
+	}
+	stop(run, SIGTERM, why);
+}
+
+/* With --keep-going failures are told, and only who missed the deadline is ended. */
+static void go_on_after_failures(struct run *run)
+{
+	uint32_t i;
+
 	for (i = 0; i < run->channels; i++) {
 		struct chip *chip = &run->chips[i];
 
-		if (!chip_failed(chip) || chip->told)
+		if (chip->told)
 			continue;
-		chip->told = true;
-		/* Time-outs all come at once, and are told at the end. */
-		if (!chip_timed_out(chip))
+		if (timed_out(run, chip)) {
+			signal_chip(chip, SIGTERM);
+			arm_kill(run);
+		} else if (failed(run, chip)) {
 			report_trouble(run, i);
-		if (run->keep_going) {
-			if (chip_timed_out(chip)) {
-				signal_chip(chip, SIGTERM);
-				arm_kill(run);
-			}
+		} else {
 			continue;
 		}
-		if (chip_timed_out(chip))
-			snprintf(why, sizeof(why), "stopped: timed out");
-		else
-			snprintf(why, sizeof(why), "stopped: chip %u failed",
-				 i);
-		stop(run, SIGTERM, why);
-		/* Those that failed just before are failures too. */
-		update(run);
-		return;
+		chip->told = true;
 	}
-	/* Without --keep-going a failure has led to stop(). */
+}
+
+static void decide(struct run *run)
+{
+	if (run->stopping)
+		return;
+	if (run->first < run->channels) {
+		if (!run->keep_going) {
+			stop_for_failure(run);
+			return;
+		}
+		go_on_after_failures(run);
+	}
 	if (!run->idle && !run->announced) {
 		run->announced = true;
 		report_up(run);
@@ -393,7 +415,7 @@ static void kill_the_rest(struct run *run)
 
 	run->kill_at_ns = 0;
 	for (i = 0; i < run->channels; i++)
-		if (run->stopping || chip_timed_out(&run->chips[i]))
+		if (run->stopping || timed_out(run, &run->chips[i]))
 			signal_chip(&run->chips[i], SIGKILL);
 }
 
@@ -480,15 +502,15 @@ static void stay(struct run *run, int signals)
 
 static int exit_code(const struct run *run)
 {
-	uint32_t failed = count_failed(run);
+	uint32_t bad = count(run, failed);
 
 	if (run->broken)
 		return EXIT_MISUSE;
 	if (run->signal)
 		return 128 + run->signal;
-	if (count_timed_out(run))
+	if (count(run, timed_out))
 		return EXIT_TIMED_OUT;
-	return failed > EXIT_FAILED_MAX ? EXIT_FAILED_MAX : failed;
+	return bad > EXIT_FAILED_MAX ? EXIT_FAILED_MAX : bad;
 }
 
 static void free_run(struct run *run)

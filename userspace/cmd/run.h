@@ -46,6 +46,7 @@ struct run {
 	uint32_t processes;		/* that have not been reaped */
 
 	uint32_t idle;			/* as of the last look */
+	uint32_t first;			/* failure in time; channels: none */
 	bool announced;			/* all were up, and it has been said */
 	bool stopping;
 	int signal;			/* the one that ended it */
@@ -53,11 +54,17 @@ struct run {
 	bool broken;			/* an error of the launcher's own */
 };
 
-/* Failed, and not just stopped because another had. */
-bool chip_failed(const struct chip *chip);
-bool chip_timed_out(const struct chip *chip);
-uint32_t count_failed(const struct run *run);
-uint32_t count_timed_out(const struct run *run);
+/*
+ * Did @chip miss the deadline?  Did it fail otherwise?  Not what the launcher has
+ * stopped, nor, unless --keep-going, a process that was up and gave up after
+ * another's failure: that is its consequence and would hide it.
+ */
+bool timed_out(const struct run *run, const struct chip *chip);
+bool failed(const struct run *run, const struct chip *chip);
+uint32_t count(const struct run *run,
+	       bool (*counts)(const struct run *run, const struct chip *chip));
+/* What run->first is to be. */
+uint32_t first_failure(const struct run *run);
 
 /* report.c: to stderr, since stdout is the processes' */
 void report_up(const struct run *run);

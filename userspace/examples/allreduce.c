@@ -180,12 +180,17 @@ static void publish_window(struct job *job, int input)
 
 static void wait_for_peers(struct job *job)
 {
+	struct chipboot_info info;
 	char text[512];
 	int ret = chipboot_wait(job->observer, CHIPBOOT_ALL, CHIPBOOT_FOREVER,
 				0, CHIPBOOT_WAIT_FAIL_FAST);
 
+	if (ret >= 0)
+		ret = chipboot_observer_info(job->observer, 0, &info);
 	if (ret < 0)
 		fail(job, "%s", chipboot_explain(ret, text, sizeof(text)));
+	if (info.first_failed != CHIPBOOT_NOBODY)
+		fail(job, "rank %u is not up", info.first_failed);
 }
 
 static void open_window(struct job *job, uint32_t rank)
