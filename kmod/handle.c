@@ -139,7 +139,7 @@ long handle_status(struct call *call, struct handle *h, u32 channel,
 	u64 changes;
 	int err = 0;
 
-	if (in.flags & ~CHIPBOOT_STATUS_ACK || in.reserved)
+	if (in.flags & ~CHIPBOOT_STATUS_ACK)
 		return -EINVAL;
 	memset(status, 0, sizeof(*status));
 	status->flags = in.flags;
