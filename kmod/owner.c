@@ -49,11 +49,11 @@ static long owner_claim(struct call *call)
 	 * leaves nothing behind; if RESET was faster, once more.
 	 */
 	do {
-		claim->generation = publisher_generation(s, claim->channel);
-		err = call_return_struct(call);
-		if (err)
-			break;
-		err = publisher_claim(publisher.file, claim->generation);
+		err = publisher_may_claim(publisher.file, &claim->generation);
+		if (!err)
+			err = call_return_struct(call);
+		if (!err)
+			err = publisher_claim(publisher.file, claim->generation);
 	} while (err == -ESTALE);
 	if (err) {
 		new_file_cancel(&publisher);

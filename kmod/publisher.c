@@ -325,16 +325,32 @@ int publisher_open(struct new_file *new, struct session *s, u32 channel)
 	return 0;
 }
 
-/**
- * publisher_generation() - the generation a claim would be for
- * @s: the session
- * @channel: checked
- *
- * Return: see &chipboot_page.generation.
- */
-u32 publisher_generation(struct session *s, u32 channel)
+/* Can the channel be claimed?  Under session->lock. */
+static int slot_may_claim(const struct slot *slot)
 {
-	return READ_ONCE(s->slots[channel].ch.generation);
+	return slot->claim ? -EBUSY : channel_may_answer(&slot->ch);
+}
+
+/**
+ * publisher_may_claim() - could the channel be taken now?
+ * @file: of a handle by publisher_open()
+ * @generation: the channel's
+ *
+ * Return: 0; -EBUSY: its claim lives; -EALREADY, -ECANCELED: it is answered.
+ */
+int publisher_may_claim(struct file *file, u32 *generation)
+{
+	struct publisher *p = file->private_data;
+	struct slot *slot = publisher_slot(p);
+	struct session *s = p->h.s;
+	unsigned long flags;
+	int err;
+
+	spin_lock_irqsave(&s->lock, flags);
+	*generation = slot->ch.generation;
+	err = slot_may_claim(slot);
+	spin_unlock_irqrestore(&s->lock, flags);
+	return err;
 }
 
 /**
@@ -342,8 +358,7 @@ u32 publisher_generation(struct session *s, u32 channel)
  * @file: of a handle by publisher_open()
  * @generation: what the caller has been told
  *
- * Return: 0; -EBUSY: its claim lives; -EALREADY, -ECANCELED: it is answered;
- * -ESTALE: it is in another generation.
+ * Return: as publisher_may_claim(); -ESTALE: it is in another generation now.
  */
 int publisher_claim(struct file *file, u32 generation)
 {
@@ -354,12 +369,9 @@ int publisher_claim(struct file *file, u32 generation)
 	int err;
 
 	spin_lock_irqsave(&s->lock, flags);
-	if (slot->claim)
-		err = -EBUSY;
-	else if (generation != slot->ch.generation)
+	err = slot_may_claim(slot);
+	if (!err && generation != slot->ch.generation)
 		err = -ESTALE;
-	else
-		err = channel_may_answer(&slot->ch);
 	if (!err)
 		slot->claim = p;
 	spin_unlock_irqrestore(&s->lock, flags);

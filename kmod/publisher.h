@@ -13,7 +13,7 @@ struct session;
 struct slot;
 
 int publisher_open(struct new_file *new, struct session *s, u32 channel);
-u32 publisher_generation(struct session *s, u32 channel);
+int publisher_may_claim(struct file *file, u32 *generation);
 int publisher_claim(struct file *file, u32 generation);
 void publisher_drop(struct slot *slot);
 
