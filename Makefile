@@ -23,7 +23,7 @@ AR	:= ar
 INSTALL	:= install
 
 VERSION	:= $(file <VERSION)
-SONAME	:= libchipboot.so.0
+SONAME	:= libchipboot.so.$(firstword $(subst ., ,$(VERSION)))
 
 DESTDIR	?=
 prefix	?= /usr/local
@@ -37,7 +37,7 @@ incdir	?= $(prefix)/include
 KDIR	?= /lib/modules/$(shell uname -r)/build
 # The throwaway machine's, a name from selftests/vm/kernels.
 VM_KERNEL ?= 6.1
-VM_KDIR	:= $(TOP)/$(B)/kernels/$(VM_KERNEL)/headers
+VM_KDIR	:= $(TOP)/build/kernels/$(VM_KERNEL)/headers
 
 # ---- what is missing ------------------------------------------------------
 
@@ -49,18 +49,24 @@ deps-build:
 
 # ---- module ---------------------------------------------------------------
 
+# `make check` builds elsewhere (KMOD), with other arguments (C=2, W=1).
+KMOD	:= $(B)/kmod
+MODULE_ARGS :=
+
 # Built in a mirror of symbolic links, one per kernel: the source tree stays
 # clean and Kbuild stays what DKMS and a distribution expect. $(1) is the header
-# tree, $(2) more arguments. Links to files that are gone are removed.
+# tree. Links to files that are gone are removed. Locked:
+# Kbuild does not survive two builds in one directory.
 define build_module
-	$(Q)release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h) && \
-	dir=$(TOP)/$(B)/kmod/$$release && mkdir -p $$dir && \
+	+$(Q)mkdir -p $(KMOD) && exec 9>$(KMOD)/lock && flock 9 && \
+	release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h) && \
+	dir=$(TOP)/$(KMOD)/$$release && mkdir -p $$dir && \
 	cp -rsf $(TOP)/VERSION $(TOP)/Kbuild $(TOP)/kmod $(TOP)/uapi $$dir/ && \
 	find $$dir -xtype l -delete && \
-	$(MAKE) -C $(1) M=$$dir $(if $(Q),-s) $(2) modules >$$dir/log 2>&1 || \
+	$(MAKE) -C $(1) M=$$dir $(if $(Q),-s) $(MODULE_ARGS) modules >$$dir/log 2>&1 || \
 	{ cat $$dir/log; exit 1; }; \
 	$(if $(Q),grep -E 'warning|error' $$dir/log >&2,cat $$dir/log); \
-	$(if $(Q),printf '  %-7s %s\n' MODULE $(B)/kmod/$$release/chipboot.ko)
+	$(if $(Q),printf '  %-7s %s\n' MODULE $(KMOD)/$$release/chipboot.ko)
 endef
 
 .PHONY: module module-vm vm-kernel
@@ -147,7 +153,7 @@ $(EXAMPLES): $(B)/bin/%: $(O)/examples/%.o $(LIB_SO)
 
 # ---- tests ----------------------------------------------------------------
 
-KSELFTEST := $(B)/kselftest/tools/testing/selftests
+KSELFTEST := build/kselftest/tools/testing/selftests
 TEST_SRC := $(wildcard selftests/*.c)
 TESTS_BIN := $(TEST_SRC:%.c=$(B)/%)
 UNIT_SRC := $(wildcard selftests/unit/*.c)
@@ -190,9 +196,10 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
-.PHONY: vm-parts test-parts demo test check vm
+.PHONY: programs vm-parts test-parts demo test check vm
+programs: $(TESTS_BIN) $(UNIT_BIN) $(B)/vm/init
 vm-parts: module-vm userspace $(B)/vm/init
-test-parts: vm-parts $(TESTS_BIN) $(UNIT_BIN)
+test-parts: vm-parts programs
 
 demo:
 	@$(DEPS) --install vm
@@ -246,7 +253,7 @@ install: userspace install-module
 ifneq ($(wildcard $(KDIR)/Makefile),)
 install-module: module
 	$(Q)release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h) && \
-	$(MAKE) -C $(KDIR) M=$(TOP)/$(B)/kmod/$$release \
+	$(MAKE) -C $(KDIR) M=$(TOP)/$(KMOD)/$$release \
 		$(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install
 else
 install-module: | deps-build
@@ -264,10 +271,10 @@ uninstall:
 .PHONY: clean distclean help
 # What was downloaded stays: it is slow to get and does not go stale here.
 clean:
-	rm -rf $(filter-out $(B)/kernels $(B)/kselftest,$(wildcard $(B)/*))
+	rm -rf $(filter-out build/kernels build/kselftest,$(wildcard build/*))
 
 distclean:
-	rm -rf $(B)
+	rm -rf build
 
 help:
 	@echo "make            module, library and command, into build/"

@@ -14,7 +14,7 @@
  * Serial ports: 1 is the kernel's console, 2 carries COMMAND's output (raw), 3
  * the report, lines of text and then the kernel log:
  *
- *	ready			the module is in, COMMAND starts
+ *	booted			the first line; the kernel came this far
  *	error TEXT		something of the machine itself failed
  *	exit CODE		COMMAND ended
  *	log			all that follows is the kernel log
@@ -265,12 +265,20 @@ static void set_stdio(int out)
 	dup2(out, 2);
 }
 
+/* The kernel made one of its command line. */
+static void set_environment(void)
+{
+	clearenv();
+	setenv("PATH", "/usr/local/bin:/bin", 1);
+	setenv("HOME", "/root", 1);
+	setenv("USER", "root", 1);
+	setenv("LOGNAME", "root", 1);
+	setenv("SHELL", "/bin/sh", 1);
+	setenv("TERM", "linux", 1);
+}
+
 static pid_t start(char **argv, int out)
 {
-	static char *env[] = {
-		"PATH=/usr/local/bin:/bin", "HOME=/root", "USER=root",
-		"LOGNAME=root", "SHELL=/bin/sh", "TERM=linux", NULL
-	};
 	pid_t pid = fork();
 	sigset_t none;
 
@@ -281,7 +289,6 @@ static pid_t start(char **argv, int out)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (chdir("/work"))
 		_exit(126);
-	environ = env;
 	execvp(argv[0], argv);
 	dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 	_exit(errno == ENOENT ? 127 : 126);
@@ -366,7 +373,6 @@ static void run_command(int port, int signals)
 		report("error no command");
 		return;
 	}
-	report("ready");
 	command = start(argv, shell ? port : ends[1]);
 	close(ends[1]);
 	if (command < 0)
@@ -383,6 +389,7 @@ int main(void)
 	mount("devtmpfs", "/dev", "devtmpfs", 0, "mode=755");
 	port = open_port("/dev/ttyS1", access("/vm/shell", F_OK));
 	report_fd = open_port("/dev/ttyS2", 1);
+	report("booted");
 	set_up();
 
 	sigemptyset(&mask);
@@ -390,6 +397,7 @@ int main(void)
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	signals = signalfd(-1, &mask, SFD_CLOEXEC);
 
+	set_environment();
 	loaded = load_module();
 	if (loaded >= 0)
 		run_command(port, signals);
