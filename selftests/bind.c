@@ -29,15 +29,22 @@ FIXTURE_TEARDOWN(bind)
 }
 
 /* A child that sleeps until it is told to _exit(@code). */
-static pid_t sleeper(struct pt_kid *k, int code)
+static pid_t sleeper_prepared(struct pt_kid *k, int code)
 {
-	pid_t pid = pt_fork(k);
+	pid_t pid = pt_fork_prepared(k);
 
 	if (!pid) {
 		pt_wait_go(k);
 		_exit(code);
 	}
 	return pid;
+}
+
+static pid_t sleeper(struct pt_kid *k, int code)
+{
+	int ret = pt_prepare(k);
+
+	return ret ? ret : sleeper_prepared(k, code);
 }
 
 /* A child that does one BIND, says what came of it, and then sleeps likewise. */
@@ -244,7 +251,7 @@ TEST_F(bind, stranger)
 /* A child with a child of its own, whose number goes to @grandchild. */
 static void parent_of_one(struct pt_kid *me, struct pt_kid *kid, int *grandchild)
 {
-	*grandchild = sleeper(kid, 7);
+	*grandchild = sleeper_prepared(kid, 7);
 	pt_say(me);
 	pt_wait_go(me);
 	_exit(0);
@@ -313,7 +320,7 @@ static void moves_to_its_child(struct pt_rig *r, struct pt_kid *me,
 	ret[0] = cb_bind(r->pub[0], 0, 0);
 	pt_say(me);
 	pt_wait_go(me);
-	*child = sleeper(kid, 5);
+	*child = sleeper_prepared(kid, 5);
 	ret[1] = cb_bind(r->pub[0], *child, 0);
 	pt_say(me);
 	pt_wait_go(me);

@@ -44,17 +44,21 @@ static CB_MAYBE_UNUSED void pt_forget(struct pt_kid *k)
 	close(k->said[1]);
 }
 
-/* fork() with pipes; in the child 0. */
-static CB_MAYBE_UNUSED pid_t pt_fork(struct pt_kid *k)
+/* fork(), with the pipes that pt_prepare() made; in the child 0. */
+static CB_MAYBE_UNUSED pid_t pt_fork_prepared(struct pt_kid *k)
 {
-	pid_t pid;
-	int ret = pt_prepare(k);
+	pid_t pid = fork();
 
-	if (ret)
-		return ret;
-	pid = fork();
 	k->pid = pid ? pid : getpid();
 	return pid < 0 ? -errno : pid;
+}
+
+/* Both. */
+static CB_MAYBE_UNUSED pid_t pt_fork(struct pt_kid *k)
+{
+	int ret = pt_prepare(k);
+
+	return ret ? ret : pt_fork_prepared(k);
 }
 
 /* The kid's two. */
@@ -512,8 +516,8 @@ static CB_MAYBE_UNUSED void pt_helper_main(int argc, char **argv)
 /* Become "--pause"; handles go unless somebody clears FD_CLOEXEC. */
 static CB_MAYBE_UNUSED void pt_exec_pause(struct pt_kid *k)
 {
-	char fd[16];
-	char *const argv[] = { "self", "--pause", fd, NULL };
+	char self[] = "self", pause[] = "--pause", fd[16];
+	char *const argv[] = { self, pause, fd, NULL };
 	char *const envp[] = { NULL };
 
 	snprintf(fd, sizeof(fd), "%d", k->said[1]);
