@@ -8,7 +8,7 @@
 #include "control.h"
 #include "handle.h"
 #include "ioctl.h"
-#include "limits.h"
+#include "limit.h"
 #include "session.h"
 
 static long control_version(struct call *call)

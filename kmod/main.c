@@ -9,7 +9,7 @@
 #include <linux/module.h>
 
 #include "control.h"
-#include "limits.h"
+#include "limit.h"
 
 #define CREATE_TRACE_POINTS
 #include "trace.h"

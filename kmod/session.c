@@ -13,7 +13,7 @@
 #include <linux/slab.h>
 
 #include "compat.h"
-#include "limits.h"
+#include "limit.h"
 #include "publisher.h"
 #include "session.h"
 #include "trace.h"

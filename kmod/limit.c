@@ -13,7 +13,7 @@
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
-#include "limits.h"
+#include "limit.h"
 #include "session.h"
 
 static unsigned int max_channels = 65536;

@@ -2,8 +2,8 @@
 /*
  * How many channels there may be: on the host, of one user, in one session.
  */
-#ifndef CHIPBOOT_LIMITS_H
-#define CHIPBOOT_LIMITS_H
+#ifndef CHIPBOOT_LIMIT_H
+#define CHIPBOOT_LIMIT_H
 
 #include <linux/types.h>
 
@@ -14,4 +14,4 @@ struct user_channels *limits_charge(u32 n);
 void limits_uncharge(struct user_channels *user, u32 n);
 bool limits_all_returned(void);
 
-#endif /* CHIPBOOT_LIMITS_H */
+#endif /* CHIPBOOT_LIMIT_H */
