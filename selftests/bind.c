@@ -251,6 +251,7 @@ TEST_F(bind, stranger)
 /* A child with a child of its own, whose number goes to @grandchild. */
 static void parent_of_one(struct pt_kid *me, struct pt_kid *kid, int *grandchild)
 {
+	pt_unleashed = true;
 	*grandchild = sleeper_prepared(kid, 7);
 	pt_say(me);
 	pt_wait_go(me);
@@ -320,6 +321,7 @@ static void moves_to_its_child(struct pt_rig *r, struct pt_kid *me,
 	ret[0] = cb_bind(r->pub[0], 0, 0);
 	pt_say(me);
 	pt_wait_go(me);
+	pt_unleashed = true;
 	*child = sleeper_prepared(kid, 5);
 	ret[1] = cb_bind(r->pub[0], *child, 0);
 	pt_say(me);

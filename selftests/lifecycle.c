@@ -38,9 +38,12 @@ static const char *check_pub(struct pt_rig *r, __u32 ch, int fd,
 {
 	__u32 holds = cb_want_holds(&r->s) | CHIPBOOT_EVENT_CHANGE;
 
+	const char *why;
+
 	/* a handle that has never acknowledged */
-	return cb_check_status(&r->s, fd, ch, 0, handle_generation,
-			       CHIPBOOT_EVENT_COMPLETE, holds);
+	why = cb_check_status(&r->s, fd, ch, 0, handle_generation,
+			      CHIPBOOT_EVENT_COMPLETE, holds);
+	return why ? why : "";
 }
 
 /* Channel @ch answered by the caller, as its publisher. */

@@ -44,12 +44,20 @@ static CB_MAYBE_UNUSED void pt_forget(struct pt_kid *k)
 	close(k->said[1]);
 }
 
+/*
+ * A kid dies with its parent, so that a failed ASSERT leaves no process behind.  Who
+ * wants its kids to outlive it sets this.
+ */
+static CB_MAYBE_UNUSED bool pt_unleashed;
+
 /* fork(), with the pipes that pt_prepare() made; in the child 0. */
 static CB_MAYBE_UNUSED pid_t pt_fork_prepared(struct pt_kid *k)
 {
 	pid_t pid = fork();
 
 	k->pid = pid ? pid : getpid();
+	if (!pid && !pt_unleashed)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	return pid < 0 ? -errno : pid;
 }
 
@@ -522,7 +530,8 @@ static CB_MAYBE_UNUSED void pt_exec_pause(struct pt_kid *k)
 
 	snprintf(fd, sizeof(fd), "%d", k->said[1]);
 	fcntl(k->said[1], F_SETFD, 0);
-	execve("/proc/self/exe", argv, envp);
+	/* of this thread: that of a process whose leader has left is not there */
+	execve("/proc/thread-self/exe", argv, envp);
 	_exit(126);
 }
 
