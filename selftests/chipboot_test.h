@@ -876,7 +876,7 @@ cb_check_channel(struct cb_session *s, __u32 ch, __u64 now)
 
 /*
  * STATUS by @fd, about @ch, as the model has it.  @handle_generation, @events
- * and @holds are the handle's own and not in the model.
+ * and @holds are the handle's own and not in the model.  NULL if all is well.
  */
 static CB_MAYBE_UNUSED const char *
 cb_check_status(struct cb_session *s, int fd, __u32 ch, __u32 flags,

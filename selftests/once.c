@@ -378,20 +378,17 @@ TEST_F(answered, other_generation_is_refused)
 /* The channel cannot be taken anew, neither with its handle open nor after. */
 TEST_F(answered, claim_is_refused)
 {
-	__u32 generation;
 	int ret;
 
-	ret = cb_claim(self->s.owner, 1, &generation);
+	ret = cb_claim(self->s.owner, 1, NULL);
 	EXPECT_GT(0, ret);
 	EXPECT_TRUE(ret == variant->refusal || ret == -EBUSY)
 		TH_LOG("CLAIM: %d", ret);
-	EXPECT_EQ(0xa5a5a5a5, generation);
 	ASSERT_STATE(&self->s);
 	close(self->pub);
 	self->pub = -1;
 	ASSERT_STATE(&self->s);
-	EXPECT_EQ(variant->refusal, cb_claim(self->s.owner, 1, &generation));
-	EXPECT_EQ(0xa5a5a5a5, generation);
+	EXPECT_EQ(variant->refusal, cb_claim(self->s.owner, 1, NULL));
 	ASSERT_STATE(&self->s);
 }
 
