@@ -21,10 +21,11 @@ static const struct {
 	{ "progress", command_progress },
 };
 
+/* \013 is the vertical tab that ends what argp prints before the options. */
 static const char doc[] =
-	"Start one runtime process per chip and collect one answer from each.\v"
-	"Commands:\n"
-	"  run -n N -- CMD ARGS...   start N runtime processes and wait for their answers\n"
+	"Start one runtime process per chip and collect one answer from each.\n"
+	"\013Commands:\n"
+	"  run -n N -- CMD ARGS...   start N runtime processes, wait for their answers\n"
 	"  publish success [...]     answer for this process's chip: it is up\n"
 	"  publish error CODE TEXT   answer for this process's chip: it is not\n"
 	"  progress TEXT             say what this process's chip is doing\n"

@@ -105,8 +105,8 @@ static int publish_success(int argc, char **argv)
 	};
 	static const struct argp argp = {
 		.options = options, .parser = parse_payload,
-		.doc = "Answer for this process's chip: it is up.\v"
-		       "Numbers are decimal, 0x... or 0...; what is left out is 0.",
+		.doc = "Answer for this process's chip: it is up.\n"
+		       "\013Numbers are decimal, 0x... or 0...; what is left out is 0.",
 	};
 	struct chipboot_publisher *publisher;
 	struct payload payload = { .count = 0 };

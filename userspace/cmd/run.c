@@ -24,8 +24,12 @@
 
 /* ---- arguments ---- */
 
-enum { OPTION_TIMEOUT = 256, OPTION_KILL_AFTER, OPTION_FAIL_FAST,
-       OPTION_KEEP_GOING };
+enum {
+	OPTION_TIMEOUT = 256,
+	OPTION_KILL_AFTER,
+	OPTION_FAIL_FAST,
+	OPTION_KEEP_GOING,
+};
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -92,12 +96,21 @@ static const struct argp_option options[] = {
 	{ 0 }
 };
 
+static const char doc[] =
+	"Start one runtime process per chip, wait for an answer from each, stay with them.\n"
+	"\013Each process finds CHIPBOOT_CHANNEL (its number), CHIPBOOT_CHANNELS,\n"
+	"CHIPBOOT_PUBLISHER_FD and CHIPBOOT_OBSERVER_FD in its environment, and answers\n"
+	"by libchipboot or `chipboot publish'.\n"
+	"\n"
+	"SIGINT, SIGTERM and SIGHUP are forwarded; a second one kills at once. If this\n"
+	"launcher itself is killed, so are the processes.\n"
+	"\n"
+	"Exit status: 0; the number of failed chips (97 at most); 98 misuse or no\n"
+	"device; 99 time-out; 128 + n on signal n.";
+
 static const struct argp argp = {
 	.options = options, .parser = parse, .args_doc = "-- CMD ARGS...",
-	.doc = "Start one runtime process per chip, wait for one answer from each, and stay with them.\v"
-	       "Each process finds CHIPBOOT_CHANNEL (its number), CHIPBOOT_CHANNELS, CHIPBOOT_PUBLISHER_FD and CHIPBOOT_OBSERVER_FD in its environment, and answers by libchipboot or `chipboot publish'.\n\n"
-	       "SIGINT, SIGTERM and SIGHUP are forwarded; a second one kills at once. If this launcher itself is killed, so are the processes.\n\n"
-	       "Exit status: 0; the number of failed chips (97 at most); 98 misuse or no device; 99 time-out; 128 + n on signal n.",
+	.doc = doc,
 };
 
 /* ---- signals ---- */

@@ -39,9 +39,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Made functions of the library in ffi.c, for bindings that cannot inline. */
-#ifndef CHIPBOOT_INLINE
-#define CHIPBOOT_INLINE static inline
+/* The library has its inline functions as symbols too, for bindings: ffi.c. */
+#ifndef CHIPBOOT_STATIC
+#define CHIPBOOT_STATIC static
 #endif
 
 #ifdef __cplusplus
@@ -544,8 +544,8 @@ int chipboot_observer_observe(struct chipboot_observer *observer,
  * Safe in a signal handler.  After SUCCESS or ERROR, chipboot_page() is whole, until
  * the owner resets.
  */
-CHIPBOOT_INLINE int chipboot_state(const struct chipboot_observer *observer,
-				   uint32_t channel)
+CHIPBOOT_STATIC inline int
+chipboot_state(const struct chipboot_observer *observer, uint32_t channel)
 {
 	const struct chipboot_map *map = (const struct chipboot_map *)observer;
 	int32_t state;
@@ -566,7 +566,7 @@ CHIPBOOT_INLINE int chipboot_state(const struct chipboot_observer *observer,
  * For those who read in place after chipboot_state(), where nobody resets meanwhile:
  * check count against CHIPBOOT_MAX_WORDS.  Everybody else calls chipboot_read().
  */
-CHIPBOOT_INLINE const struct chipboot_answer *
+CHIPBOOT_STATIC inline const struct chipboot_answer *
 chipboot_page(const struct chipboot_observer *observer, uint32_t channel)
 {
 	const struct chipboot_map *map = (const struct chipboot_map *)observer;

@@ -27,55 +27,83 @@ static _Thread_local struct {
 	char text[512];			/* empty: look it up by call */
 } last;
 
+#define NOT_THE_OWNER \
+	"only the process that created the session may do that, until it detaches"
+#define NO_SUCH_CHANNEL \
+	"the session has no such channel"
+#define OF_AN_EARLIER_ROUND \
+	"the launcher has reset the channel; this publisher is of an earlier round"
+
 static const struct {
 	enum cb_call call;
 	int error;
 	const char *text;
 } table[] = {
-	{ CB_CLAIM, EPERM, "only the process that created the session may claim a channel, and not after it has detached" },
-	{ CB_CLAIM, ENOENT, "the session has no such channel" },
-	{ CB_CLAIM, EBUSY, "the channel is claimed already, and its publisher still open" },
-	{ CB_CLAIM, EALREADY, "the channel has its answer; reset it before claiming it again" },
-	{ CB_CLAIM, ECANCELED, "the channel got its verdict (a death, the deadline, an abort); reset it before claiming it again" },
-	{ CB_RESET, EPERM, "only the process that created the session may reset it, and not after it has detached" },
+	{ CB_CLAIM, EPERM, NOT_THE_OWNER },
+	{ CB_CLAIM, ENOENT, NO_SUCH_CHANNEL },
+	{ CB_CLAIM, EBUSY, "the channel is claimed, and its publisher still open" },
+	{ CB_CLAIM, EALREADY, "the channel has its answer; reset it first" },
+	{
+		CB_CLAIM, ECANCELED,
+		"the channel got its verdict (a death, the deadline, an abort); reset it first"
+	},
+	{ CB_RESET, EPERM, NOT_THE_OWNER },
 	{ CB_RESET, ENOENT, "the range of channels leaves the session" },
 	{ CB_RESET, EBUSY, "a channel of the range has not answered; abort it first" },
 	{ CB_RESET, EINVAL, "no channels to reset, or an unknown flag" },
-	{ CB_ABORT, EPERM, "only the process that created the session may abort channels, and not after it has detached" },
+	{ CB_ABORT, EPERM, NOT_THE_OWNER },
 	{ CB_ABORT, ENOENT, "the range of channels leaves the session" },
 	{ CB_ABORT, EINVAL, "no channels to abort" },
-	{ CB_DETACH, EPERM, "only the process that created the session may detach from it, and once" },
-	{ CB_DEADLINE, EPERM, "only the process that created the session may set its deadline, and not after it has detached" },
-	{ CB_BIND, EPERM, "a channel can be bound only to the calling process or its child" },
+	{ CB_DETACH, EPERM, NOT_THE_OWNER },
+	{ CB_DEADLINE, EPERM, NOT_THE_OWNER },
+	{ CB_BIND, EPERM, "a channel can be bound only to this process or its child" },
 	{ CB_BIND, ESRCH, "there is no such process to bind" },
 	{ CB_BIND, EBUSY, "the channel is bound to another process, which lives" },
-	{ CB_BIND, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
+	{ CB_BIND, ESTALE, OF_AN_EARLIER_ROUND },
 	{ CB_PROGRESS, EALREADY, "the channel has its answer already" },
-	{ CB_PROGRESS, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
-	{ CB_PUBLISH, EALREADY, "the channel has been answered already; an answer is given once" },
-	{ CB_PUBLISH, ECANCELED, "the channel got another verdict first: the deadline, an abort by the launcher, or a death" },
-	{ CB_PUBLISH, ESTALE, "the launcher has reset the channel; this publisher is of an earlier round" },
+	{ CB_PROGRESS, ESTALE, OF_AN_EARLIER_ROUND },
+	{ CB_PUBLISH, EALREADY, "the channel is answered already; that is done once" },
+	{
+		CB_PUBLISH, ECANCELED,
+		"the channel got another verdict first: the deadline, the launcher's abort, or a death"
+	},
+	{ CB_PUBLISH, ESTALE, OF_AN_EARLIER_ROUND },
 	{ CB_PUBLISH, EOVERFLOW, "more than 376 buffer pointers" },
-	{ CB_OBSERVE, EPERM, "an observer can be made only by the process that created the session, or from an observer that is subscribed to the same events" },
-	{ CB_READ, ENOENT, "the session has no such channel" },
-	{ CB_STATUS, ENOENT, "the session has no such channel" },
+	{
+		CB_OBSERVE, EPERM,
+		"an observer is made by the process that created the session, or from an observer with the same events"
+	},
+	{ CB_READ, ENOENT, NO_SUCH_CHANNEL },
+	{ CB_STATUS, ENOENT, NO_SUCH_CHANNEL },
 	{ CB_STATUS, ENOTTY, "the descriptor is not a chipboot handle" },
 	{ CB_ANY, EINVAL, "an argument is out of range, or NULL" },
 	{ CB_ANY, EBADF, "the handle was closed in this process when it was forked" },
-	{ CB_ANY, ENOTTY, "the descriptor is not a chipboot handle, or the module is older than this program" },
+	{
+		CB_ANY, ENOTTY,
+		"the descriptor is not a chipboot handle, or the module is older than this program"
+	},
 	{ CB_ANY, EOPNOTSUPP, "this kind of chipboot handle cannot do that" },
 	{ CB_ANY, E2BIG, "the module is older than this program" },
 	{ CB_ANY, EPROTO, "a channel's page holds what no publisher can have written" },
 	{ CB_ANY, EPROTONOSUPPORT, "the loaded module is older than this library" },
 	{ CB_ANY, ENXIO, "the chipboot module is not there" },
 	{ CB_ANY, EACCES, "no permission to use the chipboot device" },
-	{ CB_ANY, ERANGE, "more channels than a session may have (module parameter max_channels_per_session)" },
-	{ CB_ANY, EDQUOT, "more channels than a user may have (module parameter max_channels_per_user)" },
-	{ CB_ANY, ENOSPC, "more channels than the host may have (module parameter max_channels)" },
+	{
+		CB_ANY, ERANGE,
+		"more channels than a session may have (module parameter max_channels_per_session)"
+	},
+	{
+		CB_ANY, EDQUOT,
+		"more channels than a user may have (module parameter max_channels_per_user)"
+	},
+	{
+		CB_ANY, ENOSPC,
+		"more channels than the host may have (module parameter max_channels)"
+	},
 	{ CB_ANY, EOWNERDEAD, "the launcher that owns the session is gone" },
 	{ CB_ANY, ETIMEDOUT, "not in time" },
-	{ CB_ANY, EMFILE, "this process has too many open descriptors: raise its limit (ulimit -n)" },
-	{ CB_ANY, ENFILE, "the host has too many open files (sysctl fs.file-max)" },
+	{ CB_ANY, EMFILE, "too many open descriptors: raise the limit (ulimit -n)" },
+	{ CB_ANY, ENFILE, "too many open files on this host (sysctl fs.file-max)" },
 };
 
 int cb_error(enum cb_call call, int error)
@@ -231,8 +259,8 @@ static int no_permission(int error, const char *device)
 				 "no permission to open %s although its mode allows it: a container's device rules or a security policy forbid it",
 				 device);
 	return cb_errorf(error,
-			 "no permission to open %s: its mode %04o is for root only (group %s); install chipboot's udev rule",
-			 device, node.st_mode & 07777, group);
+			 "no permission to open %s: its mode %04o leaves it to root; a udev rule opens it to a group (KERNEL==\"chipboot\", GROUP=\"video\", MODE=\"0660\")",
+			 device, node.st_mode & 07777);
 }
 
 int cb_error_open(int error, const char *device)

@@ -2,8 +2,12 @@
 /*
  * The header's inline functions as symbols of the library, for bindings that load
  * it and cannot inline C.
+ *
+ * Not static, an inline function becomes a symbol where it is also declared without
+ * "inline" (C11 6.7.4).
  */
-#define CHIPBOOT_INLINE
-/* Being the definition, the header declares them nowhere else. */
-#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#define CHIPBOOT_STATIC
 #include <chipboot.h>
+
+__typeof__(chipboot_state) chipboot_state;
+__typeof__(chipboot_page) chipboot_page;

@@ -33,7 +33,7 @@ struct chipboot_publisher {
 	int fd;				/* -EBADF: dropped by a fork */
 	uint32_t channel;
 	uint32_t channels;
-	_Atomic uint32_t generation;
+	atomic_uint generation;
 	struct cb_link link;
 };
 
