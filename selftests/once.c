@@ -8,10 +8,11 @@
 
 #include "chipboot_test.h"
 
+#include <linux/futex.h>
 #include <pthread.h>
 
 #define RACERS	16
-#define ROUNDS	400
+#define ROUNDS	200
 
 /*
  * What racer @i says in this round: even ones SUCCESS, odd ones ERROR, at full
@@ -37,15 +38,25 @@ struct gate {
 static void gate_pass(struct gate *g, unsigned int n)
 {
 	unsigned int round = __atomic_load_n(&g->round, __ATOMIC_ACQUIRE);
+	unsigned int i;
 
 	if (__atomic_add_fetch(&g->in, 1, __ATOMIC_ACQ_REL) == n) {
 		__atomic_store_n(&g->in, 0, __ATOMIC_RELAXED);
 		__atomic_store_n(&g->round, round + 1, __ATOMIC_RELEASE);
+		syscall(SYS_futex, &g->round, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 		return;
 	}
-	/* yield: there are more racers than processors */
-	while (__atomic_load_n(&g->round, __ATOMIC_ACQUIRE) == round)
+	/*
+	 * Yield first, for a hot start; but there are more racers than
+	 * processors, and on a busy machine the one that is missing needs them.
+	 */
+	for (i = 0; i < 20; i++) {
+		if (__atomic_load_n(&g->round, __ATOMIC_ACQUIRE) != round)
+			return;
 		sched_yield();
+	}
+	while (__atomic_load_n(&g->round, __ATOMIC_ACQUIRE) == round)
+		syscall(SYS_futex, &g->round, FUTEX_WAIT, round, NULL, NULL, 0);
 }
 
 struct racer {
@@ -378,12 +389,7 @@ TEST_F(answered, other_generation_is_refused)
 /* The channel cannot be taken anew, neither with its handle open nor after. */
 TEST_F(answered, claim_is_refused)
 {
-	int ret;
-
-	ret = cb_claim(self->s.owner, 1, NULL);
-	EXPECT_GT(0, ret);
-	EXPECT_TRUE(ret == variant->refusal || ret == -EBUSY)
-		TH_LOG("CLAIM: %d", ret);
+	EXPECT_EQ(-EBUSY, cb_claim(self->s.owner, 1, NULL));
 	ASSERT_STATE(&self->s);
 	close(self->pub);
 	self->pub = -1;
