@@ -11,7 +11,8 @@
 #include <linux/mm.h>
 
 #ifndef CHIPBOOT_HAVE_WAIT_PIDFD
-#error "struct pid has no wait_pidfd here: chipboot learns of a process's death from it (Linux 5.3 and later have it, see kmod/death.c). Please report this kernel."
+/* Linux 5.3 and later have it; without it no death would be told. */
+#error "struct pid has no wait_pidfd: see kmod/death.c, and please report this kernel"
 #endif
 
 #ifndef CONFIG_64BIT

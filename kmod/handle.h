@@ -6,11 +6,10 @@
 #ifndef CHIPBOOT_HANDLE_H
 #define CHIPBOOT_HANDLE_H
 
+#include <linux/fs.h>
 #include <linux/types.h>
 
 struct call;
-struct file;
-struct file_operations;
 struct handle;
 struct seq_file;
 struct session;

@@ -103,8 +103,8 @@ struct slot {
  * @slots: the channels.  Guarded by @lock
  */
 struct session {
-	spinlock_t lock;
-	struct mutex mutex;
+	spinlock_t lock;	/* see above, "Locks" */
+	struct mutex mutex;	/* see above, "Locks" */
 	refcount_t files;
 	u32 n;
 	u64 id;
