@@ -338,8 +338,8 @@ TEST_F(race, last_close_against_death)
 	ASSERT_STATE(s);
 	srand(3);
 	for (round = 0; round < ROUNDS; round++) {
-		unsigned int mine = (unsigned int)rand() % 50000;
-		unsigned int its = (unsigned int)rand() % 50000;
+		unsigned int mine = (unsigned int)rand() % 200000;
+		unsigned int its = (unsigned int)rand() % 10000;
 
 		ASSERT_EQ(0, cb_reset(s->owner, 0, 1, 0));
 		cb_want_reset(s, 0, 0);

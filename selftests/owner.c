@@ -1,0 +1,973 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* vm: --cpus 2 --mem 512 --timeout 900 */
+/*
+ * The owner: who may act as it, how it lets go, and what its end means for the others.
+ *
+ * In most tests the owner is a launcher process that this one forks, watches through an
+ * observer sent over a socket, and kills; the launcher's runtime processes come to this
+ * one as orphans, so that it sees how they end.
+ */
+#include "process_test.h"
+
+#define N	6
+
+struct note {
+	pid_t run[N];
+	int ret[32];
+	struct chipboot_status st;
+};
+
+struct launch;
+
+/* What a runtime process does; what the launcher does after it has started them. */
+typedef void (*runtime_fn)(struct launch *l, __u32 ch);
+typedef void (*launcher_fn)(struct launch *l, struct cb_session *s);
+
+struct launch {
+	struct cb_session s;		/* this process's model */
+	struct pt_kid launcher;
+	struct pt_kid run[N];
+	int pub[N];
+	int sock[2];
+	struct note *note;
+	/* chosen by the test before launch_start() */
+	bool sole;			/* runtimes close the owner handle */
+	runtime_fn runtime[N];		/* NULL: sleeps_blocked() */
+	int death_signal[N];		/* by the launcher; -1: it binds nobody */
+	launcher_fn act;
+};
+
+/* ---- runtime processes --------------------------------------------------------------- */
+
+/* Signals stay pending, so that a wrong one is seen. */
+static void sleeps_blocked(struct launch *l, __u32 ch)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	for (;;) {
+		pt_say(&l->run[ch]);
+		pt_wait_go(&l->run[ch]);
+	}
+}
+
+static void sleeps(struct launch *l, __u32 ch)
+{
+	pt_say(&l->run[ch]);
+	pt_sleep_for_ever();
+}
+
+static void asks_for_sigterm(struct launch *l, __u32 ch)
+{
+	l->note->ret[ch] = cb_bind(l->pub[ch], 0, SIGTERM);
+	sleeps(l, ch);
+}
+
+static void closes_all(struct launch *l, __u32 ch)
+{
+	int i;
+
+	for (i = 3; i < 1024; i++) {
+		if (i != l->run[ch].said[1])
+			close(i);
+	}
+	sleeps(l, ch);
+}
+
+static void execs(struct launch *l, __u32 ch)
+{
+	pt_exec_pause(&l->run[ch]);
+}
+
+/* ---- the launcher ------------------------------------------------------------------------ */
+
+static void launcher_main(struct launch *l)
+{
+	struct cb_session s;
+	int fds[1 + N];
+	pid_t pid;
+	__u32 i;
+
+	/* the test wants to see what becomes of orphans */
+	pt_unleashed = true;
+	if (cb_session_open(&s, N))
+		_exit(100);
+	fds[0] = s.observer;
+	for (i = 0; i < N; i++) {
+		l->pub[i] = cb_claim(s.owner, i, NULL);
+		if (l->pub[i] < 0)
+			_exit(101);
+		fds[1 + i] = l->pub[i];
+	}
+	if (cb_send_fds(l->sock[1], fds, 1 + N))
+		_exit(102);
+	pt_wait_go(&l->launcher);
+	for (i = 0; i < N; i++) {
+		pid = pt_fork_prepared(&l->run[i]);
+		if (!pid) {
+			if (l->sole)
+				close(s.owner);
+			if (l->runtime[i])
+				l->runtime[i](l, i);
+			else
+				sleeps_blocked(l, i);
+			_exit(103);
+		}
+		if (pid < 0)
+			_exit(104);
+		l->note->run[i] = pid;
+		if (l->death_signal[i] >= 0 &&
+		    cb_bind(l->pub[i], pid, (__u32)l->death_signal[i]))
+			_exit(105);
+	}
+	pt_say(&l->launcher);
+	pt_wait_go(&l->launcher);
+	if (l->act)
+		l->act(l, &s);
+	pt_say(&l->launcher);
+	pt_sleep_for_ever();
+}
+
+/* A model of the session behind @observer, made by somebody else a moment ago. */
+static const char *adopt_session(struct cb_session *s, int observer,
+				 pid_t creator)
+{
+	struct chipboot_status st;
+	__u32 i;
+	int ret;
+
+	memset(s, 0, sizeof(*s));
+	s->control = -1;
+	s->owner = -1;
+	s->observer = observer;
+	s->since_ns = cb_now();
+	ret = cb_status(observer, CHIPBOOT_NO_CHANNEL, 0, &st);
+	if (ret)
+		return cb_complain(s, "STATUS: %s", strerror(-ret));
+	s->n = st.channels;
+	s->stride = st.stride;
+	s->id = st.session_id;
+	s->creator = creator;
+	s->map = cb_map(observer, s->stride, 0, s->n);
+	s->want = calloc(s->n, sizeof(*s->want));
+	if (!s->map || !s->want)
+		return cb_complain(s, "no memory, or no mapping");
+	for (i = 0; i < s->n; i++) {
+		s->want[i].generation = 1;
+		s->touch[i] = CB_FRESH;
+	}
+	s->change = 1;
+	s->owner_state = CHIPBOOT_OWNER_ALIVE;
+	s->owner_pid = creator;
+	return cb_check(s);
+}
+
+static void launch_prepare(struct launch *l, struct note *note)
+{
+	__u32 i;
+
+	memset(l, 0, sizeof(*l));
+	l->note = note;
+	for (i = 0; i < N; i++) {
+		l->pub[i] = -1;
+		pt_prepare(&l->run[i]);
+	}
+	l->s.control = -1;
+	l->s.owner = -1;
+	l->s.observer = -1;
+}
+
+/* The launcher and all runtimes are up, and bound as the test has chosen. */
+static const char *launch_start(struct launch *l)
+{
+	struct cb_session *s = &l->s;
+	int fds[1 + N];
+	const char *why;
+	pid_t pid;
+	__u32 i;
+	int ret;
+
+	if (pt_adopt_orphans() ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, l->sock))
+		return "no subreaper, or no socket";
+	pid = pt_fork(&l->launcher);
+	if (!pid)
+		launcher_main(l);
+	if (pid < 0 || cb_recv_fds(l->sock[0], fds, 1 + N))
+		return "no launcher";
+	memcpy(l->pub, &fds[1], sizeof(l->pub));
+	why = adopt_session(s, fds[0], pid);
+	if (*why)
+		return why;
+	ret = pt_go(&l->launcher);
+	if (!ret)
+		ret = pt_await(&l->launcher);
+	if (ret)
+		return cb_complain(s, "launcher: %s", strerror(-ret));
+	for (i = 0; i < N; i++) {
+		l->run[i].pid = l->note->run[i];
+		/* orphans to be: pt_await() does not see them die */
+		ret = pt_await(&l->run[i]);
+		if (ret)
+			return cb_complain(s, "runtime %u: %s", i,
+					   strerror(-ret));
+		if (l->runtime[i] == asks_for_sigterm && l->note->ret[i])
+			return cb_complain(s, "runtime %u: BIND: %s", i,
+					   strerror(-l->note->ret[i]));
+		if (l->death_signal[i] >= 0 ||
+		    l->runtime[i] == asks_for_sigterm)
+			cb_want_bound(s, i, l->run[i].pid);
+	}
+	return cb_check(s);
+}
+
+/* The launcher does what the test has chosen for it. */
+static int launch_act(struct launch *l)
+{
+	int ret = pt_go(&l->launcher);
+
+	return ret ? ret : pt_await(&l->launcher);
+}
+
+/* A runtime that blocks signals is alive, and none is pending. */
+static const char *alive_and_unsignalled(struct launch *l, __u32 ch)
+{
+	char path[64], buf[4096], *p;
+	int ret = pt_go(&l->run[ch]);
+
+	if (!ret)
+		ret = pt_await(&l->run[ch]);
+	if (ret)
+		return cb_complain(&l->s, "runtime %u does not answer: %s", ch,
+				   strerror(-ret));
+	snprintf(path, sizeof(path), "/proc/%d/status", l->run[ch].pid);
+	if (cb_slurp(path, buf, sizeof(buf)) < 0)
+		return cb_complain(&l->s, "%s", path);
+	p = strstr(buf, "\nShdPnd:\t");
+	if (!p || strncmp(p, "\nShdPnd:\t0000000000000000\n", 26))
+		return cb_complain(&l->s, "runtime %u: pending: %.30s", ch,
+				   p ? p + 1 : "?");
+	return "";
+}
+
+static const char *all_alive_and_unsignalled(struct launch *l)
+{
+	const char *why = "";
+	__u32 ch;
+
+	for (ch = 0; ch < N && !*why; ch++) {
+		if (!l->runtime[ch])
+			why = alive_and_unsignalled(l, ch);
+	}
+	return why;
+}
+
+/* The model's owner changes. */
+static void want_owner(struct launch *l, __u32 state)
+{
+	l->s.owner_state = state;
+	l->s.change = 1;
+}
+
+/* What each copy of a publisher handle says of the owner in poll(). */
+static const char *publishers_poll(struct launch *l, int revents)
+{
+	__u32 ch;
+	int got;
+
+	for (ch = 0; ch < N; ch++) {
+		got = l->pub[ch] < 0 ? revents : cb_revents(l->pub[ch]);
+		if (got != revents)
+			return cb_complain(&l->s, "publisher %u polls %#x, not %#x",
+					   ch, got, revents);
+	}
+	return "";
+}
+
+/*
+ * A runtime has died with @status.  Those that are signalled together die in any order:
+ * the model takes it from the page.
+ */
+static const char *runtime_died(struct launch *l, __u32 ch, int status)
+{
+	struct cb_session *s = &l->s;
+	int ret = pt_wait_dead(l->run[ch].pid);
+	struct chipboot_page at_once;
+
+	cb_copy_page(&at_once, cb_page(s, ch));
+	if (ret)
+		return cb_complain(s, "waitid: %s", strerror(-ret));
+	ret = cb_reap(l->run[ch].pid);
+	if (ret != status)
+		return cb_complain(s, "runtime %u ended with %#x, not %#x", ch,
+				   ret, status);
+	if (s->bound[ch] && s->want[ch].state == CHIPBOOT_IDLE &&
+	    (at_once.state != CHIPBOOT_ERROR || at_once.wait_status != status))
+		return cb_complain(s, "runtime %u: state %d, wait status %#x",
+				   ch, at_once.state, at_once.wait_status);
+	pt_want_died(s, ch, status, 0);
+	s->want[ch].order = at_once.order;
+	return "";
+}
+
+FIXTURE(owner)
+{
+	struct launch l;
+};
+
+FIXTURE_VARIANT(owner)
+{
+	bool sole;
+};
+
+/* Everybody has a copy of the owner handle ... */
+FIXTURE_VARIANT_ADD(owner, all)
+{
+	.sole = false,
+};
+
+/* ... or only the owner has: its last close comes out of its exit. */
+FIXTURE_VARIANT_ADD(owner, sole)
+{
+	.sole = true,
+};
+
+FIXTURE_SETUP(owner)
+{
+	launch_prepare(&self->l, cb_shared(sizeof(struct note)));
+	self->l.sole = variant->sole;
+}
+
+FIXTURE_TEARDOWN(owner)
+{
+	__u32 ch;
+
+	pt_kill_all();
+	for (ch = 0; ch < N; ch++) {
+		if (self->l.pub[ch] >= 0)
+			close(self->l.pub[ch]);
+	}
+	cb_session_close(&self->l.s);
+}
+
+/* ---- its end ----------------------------------------------------------------------------- */
+
+static void exits_3(struct launch *l, struct cb_session *s)
+{
+	(void)s;
+	(void)l;
+	_exit(3);
+}
+
+static void owner_ends(struct __test_metadata *_metadata, struct launch *l,
+		       int status)
+{
+	struct epoll_event ev = { .events = 0 }, got;
+	struct chipboot_status at_once;
+	__u64 words[CHIPBOOT_WORDS_MAX];
+	struct chipboot_publish p;
+	int epoll = epoll_create1(EPOLL_CLOEXEC);
+
+	ASSERT_LE(0, epoll);
+	ASSERT_OK(launch_start(l));
+	ASSERT_OK(publishers_poll(l, 0));
+	/* EPOLLHUP needs no asking for */
+	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, l->pub[0], &ev));
+	EXPECT_EQ(0, epoll_wait(epoll, &got, 1, 0));
+
+	if (WIFSIGNALED(status)) {
+		ASSERT_EQ(0, kill(l->launcher.pid, WTERMSIG(status)));
+	} else {
+		ASSERT_EQ(0, pt_go(&l->launcher));
+	}
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	ASSERT_EQ(0, cb_status(l->s.observer, CHIPBOOT_NO_CHANNEL, 0,
+			       &at_once));
+	EXPECT_EQ(CHIPBOOT_OWNER_DEAD, at_once.owner_state);
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, POLLHUP));
+	ASSERT_EQ(1, epoll_wait(epoll, &got, 1, CB_PATIENCE_MS));
+	EXPECT_EQ(EPOLLHUP, got.events);
+	ASSERT_EQ(status, cb_reap(l->launcher.pid));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(all_alive_and_unsignalled(l));
+
+	/* the others go on: there are still answers to give and to read */
+	p = cb_a_success(1, 1, words, CHIPBOOT_WORDS_MAX);
+	ASSERT_EQ(0, cb_publish(l->pub[1], &p));
+	cb_want_publish(&l->s, 1, &p, l->run[1].pid);
+	ASSERT_STATE(&l->s);
+	ASSERT_EQ(0, kill(l->run[2].pid, SIGKILL));
+	ASSERT_OK(runtime_died(l, 2, SIGKILL));
+	ASSERT_STATE(&l->s);
+	close(epoll);
+}
+
+TEST_F(owner, sigkill)
+{
+	owner_ends(_metadata, &self->l, SIGKILL);
+}
+
+TEST_F(owner, exit)
+{
+	self->l.act = exits_3;
+	owner_ends(_metadata, &self->l, 3 << 8);
+}
+
+static int thread_ends_process_when_told(void *arg)
+{
+	struct launch *l = arg;
+
+	pt_wait_task_gone(l->launcher.pid, l->launcher.pid);
+	pt_say(&l->launcher);
+	pt_wait_go(&l->launcher);
+	syscall(SYS_exit_group, 4);
+	return 0;
+}
+
+static void leader_leaves(struct launch *l, struct cb_session *s)
+{
+	(void)s;
+	if (pt_thread(thread_ends_process_when_told, l, 0) < 0)
+		_exit(106);
+	syscall(SYS_exit, 0);
+}
+
+/* An owner whose leader has left is alive. */
+TEST_F(owner, leader_leaves)
+{
+	struct launch *l = &self->l;
+
+	l->act = leader_leaves;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	ASSERT_EQ('Z', cb_task_state(l->launcher.pid));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, 0));
+	ASSERT_EQ(0, pt_go(&l->launcher));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, POLLHUP));
+	ASSERT_EQ(4 << 8, cb_reap(l->launcher.pid));
+}
+
+/* An exec is no end: the process goes on as the owner, if it has kept the handle. */
+static void execs_itself(struct launch *l, struct cb_session *s)
+{
+	(void)l;
+	if (fcntl(s->owner, F_SETFD, 0))
+		_exit(106);
+	pt_exec_pause(&l->launcher);
+}
+
+TEST_F(owner, exec_keeping_the_handle)
+{
+	struct launch *l = &self->l;
+
+	l->act = execs_itself;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, 0));
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_STATE(&l->s);
+}
+
+static void sets_a_deadline(struct launch *l, struct cb_session *s)
+{
+	l->note->ret[0] = cb_deadline(s->owner, 300 * 1000 * 1000, 0);
+	cb_status(s->owner, CHIPBOOT_NO_CHANNEL, 0, &l->note->st);
+}
+
+/* With the owner gone every poll() returns at once, so this one looks again. */
+static int wait_complete(int observer)
+{
+	__u64 end = cb_now() + (__u64)CB_PATIENCE_MS * 1000000u;
+	const struct timespec nap = { .tv_nsec = 1000 * 1000 };
+
+	while (!(cb_revents(observer) & POLLIN)) {
+		if (cb_now() > end)
+			return -ETIMEDOUT;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+static void want_expired(struct launch *l)
+{
+	__u32 ch;
+
+	l->s.deadline_ns = l->note->st.deadline_ns;
+	for (ch = 0; ch < N; ch++)
+		pt_want_deadline(&l->s, ch);
+}
+
+/* The deadline outlives its owner. */
+TEST_F(owner, deadline_after_death)
+{
+	struct launch *l = &self->l;
+	int complete;
+
+	l->act = sets_a_deadline;
+	ASSERT_OK(launch_start(l));
+	complete = cb_observe(l->s.observer, CHIPBOOT_EVENT_COMPLETE);
+	ASSERT_LE(0, complete);
+	ASSERT_EQ(0, launch_act(l));
+	ASSERT_EQ(0, l->note->ret[0]);
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_EQ(0, wait_complete(complete));
+	EXPECT_LE(l->note->st.deadline_ns, cb_now());
+	want_expired(l);
+	ASSERT_STATE(&l->s);
+	close(complete);
+}
+
+/* ---- letting go --------------------------------------------------------------------------- */
+
+/* Each of the owner's ioctls, with arguments that the owner would succeed with. */
+static void try_all(struct cb_session *s, int *ret)
+{
+	int fd = cb_observe(s->owner, 0);
+
+	ret[0] = fd;
+	ret[1] = cb_claim(s->owner, 0, NULL);
+	ret[2] = cb_reset(s->owner, 0, 1, 0);
+	ret[3] = cb_abort(s->owner, 0, s->n, -1, "no", NULL);
+	ret[4] = cb_deadline(s->owner, 1, CHIPBOOT_DEADLINE_ABSOLUTE);
+	ret[5] = cb_detach(s->owner);
+}
+
+#define ALL_EPERM(ret) do { \
+	int _i; \
+	for (_i = 0; _i < 6; _i++) \
+		EXPECT_EQ(-EPERM, (ret)[_i]) \
+			TH_LOG("try_all()'s number %d", _i); \
+} while (0)
+
+static void detaches(struct launch *l, struct cb_session *s)
+{
+	sets_a_deadline(l, s);
+	l->note->ret[0] = cb_detach(s->owner);
+	try_all(s, &l->note->ret[1]);
+	l->note->ret[7] = cb_status(s->owner, CHIPBOOT_NO_CHANNEL, 0,
+				    &l->note->st);
+	pt_say(&l->launcher);
+	pt_wait_go(&l->launcher);
+	close(s->owner);
+	pt_say(&l->launcher);
+	pt_wait_go(&l->launcher);
+	_exit(3);
+}
+
+/*
+ * No HUP then, nor when the handle is closed, nor when the process ends; nobody is
+ * signalled; the deadline stays.
+ */
+TEST_F(owner, detach)
+{
+	struct launch *l = &self->l;
+	int complete;
+	__u32 ch;
+
+	l->act = detaches;
+	l->death_signal[0] = SIGTERM;
+	l->death_signal[1] = SIGUSR1;
+	ASSERT_OK(launch_start(l));
+	complete = cb_observe(l->s.observer, CHIPBOOT_EVENT_COMPLETE);
+	ASSERT_LE(0, complete);
+	ASSERT_EQ(0, launch_act(l));
+	EXPECT_EQ(0, l->note->ret[0]);
+	ALL_EPERM(&l->note->ret[1]);
+	EXPECT_EQ(0, l->note->ret[7]);
+	EXPECT_EQ(CHIPBOOT_OWNER_DETACHED, l->note->st.owner_state);
+	want_owner(l, CHIPBOOT_OWNER_DETACHED);
+	/* whether the deadline has come by now is up to the machine */
+	ASSERT_EQ(0, wait_complete(complete));
+	want_expired(l);
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, POLLIN | POLLRDNORM | POLLPRI));
+
+	ASSERT_EQ(0, launch_act(l));
+	ASSERT_STATE(&l->s);
+	ASSERT_EQ(0, pt_go(&l->launcher));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	ASSERT_STATE(&l->s);
+	ASSERT_EQ(3 << 8, cb_reap(l->launcher.pid));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, POLLIN | POLLRDNORM | POLLPRI));
+	for (ch = 0; ch < N; ch++)
+		ASSERT_OK(alive_and_unsignalled(l, ch));
+	close(complete);
+}
+
+static void detaches_only(struct launch *l, struct cb_session *s)
+{
+	l->note->ret[0] = cb_errno(ioctl(s->owner, CHIPBOOT_IOC_DETACH, 1));
+	l->note->ret[1] = cb_errno(ioctl(s->owner, CHIPBOOT_IOC_DETACH, s));
+	cb_status(s->owner, CHIPBOOT_NO_CHANNEL, 0, &l->note->st);
+	l->note->ret[2] = cb_detach(s->owner);
+	_exit(3);
+}
+
+/* DETACH and the end right after it. */
+TEST_F(owner, detach_and_exit)
+{
+	struct launch *l = &self->l;
+	__u32 ch;
+
+	l->act = detaches_only;
+	for (ch = 0; ch < N; ch++)
+		l->death_signal[ch] = SIGTERM;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, pt_go(&l->launcher));
+	ASSERT_EQ(3 << 8, cb_reap(l->launcher.pid));
+	/* its argument is kept for later use */
+	EXPECT_EQ(-EINVAL, l->note->ret[0]);
+	EXPECT_EQ(-EINVAL, l->note->ret[1]);
+	EXPECT_EQ(CHIPBOOT_OWNER_ALIVE, l->note->st.owner_state);
+	EXPECT_EQ(0, l->note->ret[2]);
+	want_owner(l, CHIPBOOT_OWNER_DETACHED);
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, 0));
+	ASSERT_OK(all_alive_and_unsignalled(l));
+}
+
+static void closes_owner(struct launch *l, struct cb_session *s)
+{
+	(void)l;
+	close(s->owner);
+}
+
+/* Closed without DETACH: HUP, once nobody has a copy; signals only at its death. */
+TEST_F(owner, close_without_detach)
+{
+	struct launch *l = &self->l;
+	__u32 ch;
+
+	l->act = closes_owner;
+	for (ch = 0; ch < N; ch++)
+		l->death_signal[ch] = ch < 3 ? SIGUSR1 : 0;
+	l->runtime[2] = sleeps;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	if (l->sole)
+		want_owner(l, CHIPBOOT_OWNER_CLOSED);
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, l->sole ? POLLHUP : 0));
+	ASSERT_OK(all_alive_and_unsignalled(l));
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	/* the others' signal stays pending, so the page cannot have changed but here */
+	ASSERT_OK(runtime_died(l, 2, SIGUSR1));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(publishers_poll(l, POLLPRI | POLLHUP));
+	ASSERT_STRNE("", alive_and_unsignalled(l, 0));
+	ASSERT_STRNE("", alive_and_unsignalled(l, 1));
+	for (ch = 3; ch < N; ch++)
+		ASSERT_OK(alive_and_unsignalled(l, ch));
+}
+
+/* ---- death signals ---------------------------------------------------------------------------- */
+
+/*
+ * Chosen by the process itself, by its parent, one that can be blocked and one that
+ * cannot, by a process without any handle; and those beside them who did not ask.
+ */
+TEST_F(owner, death_signal)
+{
+	struct launch *l = &self->l;
+	__u32 seen = 0, ch;
+
+	l->death_signal[0] = 0;			/* bound, asks for nothing */
+	l->runtime[1] = asks_for_sigterm;
+	l->death_signal[1] = -1;
+	l->death_signal[2] = SIGKILL;		/* blocks what can be blocked */
+	l->runtime[2] = NULL;
+	l->runtime[3] = closes_all;
+	l->death_signal[3] = SIGTERM;
+	l->death_signal[4] = -1;		/* not even bound */
+	l->runtime[5] = execs;
+	l->death_signal[5] = SIGKILL;
+	ASSERT_OK(launch_start(l));
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	ASSERT_OK(runtime_died(l, 1, SIGTERM));
+	ASSERT_OK(runtime_died(l, 2, SIGKILL));
+	ASSERT_OK(runtime_died(l, 3, SIGTERM));
+	ASSERT_OK(runtime_died(l, 5, SIGKILL));
+	ASSERT_STATE(&l->s);
+	for (ch = 0; ch < N; ch++)
+		seen |= 1U << l->s.want[ch].order;
+	EXPECT_EQ(0x1fU, seen);
+	/* the last in number has been signalled, so these would have been */
+	ASSERT_OK(alive_and_unsignalled(l, 0));
+	ASSERT_OK(alive_and_unsignalled(l, 4));
+}
+
+/* The launcher had the only copies: they close in its exit, and still. */
+TEST_F(owner, death_signal_without_handles)
+{
+	struct launch *l = &self->l;
+	__u32 seen = 0, ch;
+
+	for (ch = 0; ch < N; ch++) {
+		l->runtime[ch] = closes_all;
+		l->death_signal[ch] = ch % 2 ? SIGTERM : SIGKILL;
+	}
+	ASSERT_OK(launch_start(l));
+	for (ch = 0; ch < N; ch++) {
+		close(l->pub[ch]);
+		l->pub[ch] = -1;
+	}
+	ASSERT_STATE(&l->s);
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	for (ch = 0; ch < N; ch++) {
+		/* the handle went first, with the launcher's files */
+		pt_want_closed(&l->s, ch);
+		ASSERT_OK(runtime_died(l, ch, ch % 2 ? SIGTERM : SIGKILL));
+		seen |= 1U << l->s.want[ch].order;
+	}
+	EXPECT_EQ(0x7eU, seen);
+	ASSERT_STATE(&l->s);
+}
+
+/* Nobody at all has a handle of the session once its owner is gone. */
+TEST_F(owner, death_signal_at_the_session_s_end)
+{
+	struct launch *l = &self->l;
+	__u32 ch;
+
+	for (ch = 0; ch < N; ch++) {
+		l->runtime[ch] = closes_all;
+		l->death_signal[ch] = ch % 2 ? SIGTERM : SIGKILL;
+	}
+	ASSERT_OK(launch_start(l));
+	for (ch = 0; ch < N; ch++) {
+		close(l->pub[ch]);
+		l->pub[ch] = -1;
+	}
+	cb_session_close(&l->s);
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	for (ch = 0; ch < N; ch++)
+		ASSERT_EQ(ch % 2 ? SIGTERM : SIGKILL, cb_reap(l->run[ch].pid));
+}
+
+static void resets_some(struct launch *l, struct cb_session *s)
+{
+	/* 0, 1, 2: answered; 1, 2: next round, without and with the old binding */
+	int *ret = l->note->ret;
+	__u32 i;
+
+	for (i = 0; i < 3; i++)
+		ret[i] = cb_success(l->pub[i], 1);
+	ret[3] = cb_reset(s->owner, 1, 1, 0);
+	ret[4] = cb_reset(s->owner, 2, 1, CHIPBOOT_RESET_KEEP_PUBLISHERS);
+	/* 3: the binding moves from there to 4's process, without a signal */
+	ret[5] = cb_bind(l->pub[3], l->note->run[4], 0);
+}
+
+/* The signal is the binding's, wherever that goes. */
+TEST_F(owner, death_signal_follows_the_binding)
+{
+	struct chipboot_publish p = {
+		.generation = 1,
+		.state = CHIPBOOT_SUCCESS,
+	};
+	struct launch *l = &self->l;
+	__u32 seen = 0, ch;
+
+	for (ch = 0; ch < N; ch++)
+		l->death_signal[ch] = ch == 4 ? 0 : SIGTERM;
+	l->runtime[0] = sleeps;
+	l->runtime[2] = sleeps;
+	l->runtime[5] = sleeps;
+	l->act = resets_some;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	for (ch = 0; ch < 6; ch++)
+		ASSERT_EQ(0, l->note->ret[ch]);
+	for (ch = 0; ch < 3; ch++)
+		cb_want_publish(&l->s, ch, &p, l->run[ch].pid);
+	cb_want_reset(&l->s, 1, 0);
+	cb_want_reset(&l->s, 2, 1);
+	cb_want_bound(&l->s, 3, l->run[4].pid);
+	ASSERT_STATE(&l->s);
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_OK(runtime_died(l, 0, SIGTERM));
+	ASSERT_OK(runtime_died(l, 2, SIGTERM));
+	ASSERT_OK(runtime_died(l, 5, SIGTERM));
+	ASSERT_STATE(&l->s);
+	EXPECT_EQ(CHIPBOOT_PAGE_GONE | CHIPBOOT_PAGE_STATUS_VALID,
+		  l->s.want[0].flags);
+	EXPECT_EQ(1, l->s.want[0].order);
+	seen = 1U << l->s.want[2].order | 1U << l->s.want[5].order;
+	EXPECT_EQ(0x30U, seen);
+	ASSERT_OK(alive_and_unsignalled(l, 1));
+	ASSERT_OK(alive_and_unsignalled(l, 3));
+	ASSERT_OK(alive_and_unsignalled(l, 4));
+}
+
+/* ---- who is the owner ---------------------------------------------------------------------------- */
+
+FIXTURE(launcher)
+{
+	struct pt_rig r;
+	struct note *note;
+};
+
+FIXTURE_SETUP(launcher)
+{
+	self->note = cb_shared(sizeof(*self->note));
+	ASSERT_OK(pt_rig_open(&self->r, N));
+}
+
+FIXTURE_TEARDOWN(launcher)
+{
+	pt_rig_close(&self->r);
+}
+
+TEST_F(launcher, forked_child_is_not_the_owner)
+{
+	struct pt_rig *r = &self->r;
+	struct pt_kid k;
+	pid_t pid = pt_fork(&k);
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		try_all(&r->s, self->note->ret);
+		/* STATUS is for everybody who has the handle */
+		self->note->ret[6] = cb_status(r->s.owner, 0, 0,
+					       &self->note->st);
+		pt_say(&k);
+		pt_sleep_for_ever();
+	}
+	ASSERT_EQ(0, pt_await(&k));
+	ALL_EPERM(self->note->ret);
+	EXPECT_EQ(0, self->note->ret[6]);
+	EXPECT_EQ(N, self->note->st.idle);
+	EXPECT_EQ(CHIPBOOT_OWNER_ALIVE, self->note->st.owner_state);
+	ASSERT_STATE(&r->s);
+}
+
+struct trial {
+	struct cb_session *s;
+	int *ret;
+	int done;
+};
+
+static int tries_and_exits(void *arg)
+{
+	struct trial *t = arg;
+
+	try_all(t->s, t->ret);
+	_exit(0);
+}
+
+/* The same memory does not make the same process. */
+TEST_F(launcher, vforked_child_is_not_the_owner)
+{
+	static char stack[PT_STACK] __attribute__((aligned(16)));
+	struct trial t = { .s = &self->r.s, .ret = self->note->ret };
+	pid_t pid = clone(tries_and_exits, stack + sizeof(stack),
+			  CLONE_VM | CLONE_VFORK | SIGCHLD, &t);
+
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(0, cb_reap(pid));
+	ALL_EPERM(self->note->ret);
+	ASSERT_STATE(&self->r.s);
+}
+
+static int thread_aborts(void *arg)
+{
+	struct trial *t = arg;
+
+	t->ret[0] = cb_abort(t->s->owner, 0, 2, -5, "by a thread", NULL);
+	__atomic_store_n(&t->done, 1, __ATOMIC_RELEASE);
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+/* A thread is the same process. */
+TEST_F(launcher, thread_is_the_owner)
+{
+	static struct trial t;
+	struct pt_rig *r = &self->r;
+	__u32 ch;
+
+	t.s = &r->s;
+	t.ret = self->note->ret;
+	t.ret[0] = 1;
+	ASSERT_LT(0, pt_thread(thread_aborts, &t, 0));
+	while (!__atomic_load_n(&t.done, __ATOMIC_ACQUIRE))
+		sched_yield();
+	EXPECT_EQ(0, t.ret[0]);
+	for (ch = 0; ch < 2; ch++)
+		cb_want_verdict(&r->s, ch, CHIPBOOT_ORIGIN_OWNER, -5,
+				"by a thread");
+	ASSERT_STATE(&r->s);
+}
+
+static int *unwound;
+
+/* The launcher's own cleanup, run by a child that left its part by an exception. */
+static void unwinds(struct pt_rig *r, __u32 ch)
+{
+	__u32 i;
+
+	(void)ch;
+	unwound[0] = cb_abort(r->s.owner, 0, N, -ECANCELED,
+			      "the launcher gives up", NULL);
+	unwound[1] = cb_reset(r->s.owner, 0, N, 0);
+	unwound[2] = cb_deadline(r->s.owner, 1, CHIPBOOT_DEADLINE_ABSOLUTE);
+	unwound[3] = cb_detach(r->s.owner);
+	for (i = 0; i < N; i++)
+		close(r->pub[i]);
+	munmap((void *)(uintptr_t)r->s.map, (size_t)N * r->s.stride);
+	close(r->s.observer);
+	close(r->s.owner);
+	close(r->s.control);
+	_exit(1);
+}
+
+TEST_F(launcher, child_raises_out_of_the_launcher_s_frames)
+{
+	struct pt_rig *r = &self->r;
+	__u32 ch;
+	int i;
+
+	unwound = self->note->ret;
+	ASSERT_OK(pt_rig_start(r, 3, unwinds, false));
+	ASSERT_EQ(0, pt_go(&r->kid[3]));
+	/* its own channel by its exit, nothing else, and nobody hears of the owner */
+	ASSERT_OK(pt_rig_died(r, 3, 1 << 8, 0));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(-EPERM, unwound[i]);
+	EXPECT_STREQ("exited with code 1; last progress: comm_init of chip 3",
+		     r->s.want[3].message);
+	for (ch = 0; ch < N; ch++) {
+		EXPECT_EQ(ch == 3 ? CHIPBOOT_ERROR : CHIPBOOT_IDLE,
+			  cb_load_state(cb_page(&r->s, ch)));
+		EXPECT_EQ(POLLPRI, cb_revents(r->pub[ch]));
+	}
+	ASSERT_OK(pt_rig_others_answer(r, 3));
+}
+
+PT_HARNESS_MAIN
