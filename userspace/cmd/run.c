@@ -542,11 +542,14 @@ static void free_run(struct run *run)
 
 int command_run(int argc, char **argv)
 {
+	/* Whole lines, among those that the processes write. */
+	static char line[65536];
 	struct run run = { .kill_after_ns = DEFAULT_KILL_AFTER_NS };
 	char text[512];
 	int signals;
 	int ret;
 
+	setvbuf(stderr, line, _IOLBF, sizeof(line));
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run))
 		return EXIT_MISUSE;
 	run.program = find_program(run.command[0]);

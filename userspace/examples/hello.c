@@ -32,8 +32,10 @@ int main(void)
 	if (ret >= 0)
 		ret = chipboot_wait(chipboot_session_observer(session), CHIPBOOT_ALL,
 				    CHIPBOOT_FOREVER, 0, 0);
-	if (ret < 0)
-		return fprintf(stderr, "%s\n", chipboot_explain(ret, why, sizeof(why)));
+	if (ret < 0) {
+		fprintf(stderr, "hello: %s\n", chipboot_explain(ret, why, sizeof(why)));
+		return 1;
+	}
 	for (chip = 0; chip < 4; chip++) {
 		chipboot_read(chipboot_session_observer(session), chip, &answer);
 		printf("chip %d: %s %s\n", chip, chipboot_state_name(answer.state),

@@ -152,11 +152,8 @@ const char *chipboot_explain(int error, char *buffer, size_t size)
 	if (!text)
 		text = look_up(CB_ANY, error);
 	if (!text)
-		text = strerrordesc_np(error);
-	if (text)
-		snprintf(buffer, size, "%s", text);
-	else
-		snprintf(buffer, size, "error %d", error);
+		text = strerror(error);
+	snprintf(buffer, size, "%s", text);
 	return buffer;
 }
 
@@ -281,7 +278,7 @@ int cb_error_open(int error, const char *device)
 		break;
 	default:
 		return cb_errorf(error, "%s: %s", device,
-				 strerrordesc_np(error));
+				 strerror(error));
 	}
 
 	if (module_is_loaded())
