@@ -62,7 +62,7 @@ static pid_t binder(struct pt_kid *k, int publisher, pid_t pid, int *ret,
 	return child;
 }
 
-/* ---- arguments ------------------------------------------------------------------ */
+/* ---- arguments ----------------------------------------------------------- */
 
 TEST_F(bind, arguments)
 {
@@ -223,7 +223,7 @@ TEST_F(bind, by_a_thread)
 	ASSERT_STATE(&r->s);
 }
 
-/* ---- who may ----------------------------------------------------------------------- */
+/* ---- who may ------------------------------------------------------------- */
 
 TEST_F(bind, stranger)
 {
@@ -287,7 +287,7 @@ TEST_F(bind, grandchild)
 	ASSERT_OK(pt_rig_died(r, 0, SIGKILL, 0));
 }
 
-/* ---- moving ------------------------------------------------------------------------- */
+/* ---- moving -------------------------------------------------------------- */
 
 TEST_F(bind, moved_by_owner)
 {
@@ -399,7 +399,7 @@ TEST_F(bind, former_owner_may_not_move)
 	ASSERT_STATE(&r->s);
 }
 
-/* ---- dead already ---------------------------------------------------------------------- */
+/* ---- dead already -------------------------------------------------------- */
 
 /* A zombie, not reaped. */
 static pid_t zombie(struct pt_kid *k, int code)
@@ -590,7 +590,7 @@ TEST_F(bind, one_process_in_two_sessions)
 	cb_session_close(&other.s);
 }
 
-/* ---- pid namespaces ----------------------------------------------------------------------- */
+/* ---- pid namespaces ------------------------------------------------------ */
 
 struct seen {
 	int ret;
@@ -753,4 +753,4 @@ TEST_F(bind, pid_namespace_outside)
 	close(fds[2]);
 }
 
-PT_HARNESS_MAIN
+TEST_HARNESS_MAIN

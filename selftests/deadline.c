@@ -83,7 +83,7 @@ static int wait_complete(int fd)
 	return ret == 1 ? p.revents & POLLIN : ret < 0 ? -errno : -ETIMEDOUT;
 }
 
-/* ---- when --------------------------------------------------------------------------- */
+/* ---- when ---------------------------------------------------------------- */
 
 static void fires(struct __test_metadata *_metadata, struct pt_rig *r,
 		  int complete, bool absolute)
@@ -254,7 +254,7 @@ TEST_F(deadline, far_future)
 	unsigned int i;
 	__u32 flags;
 
-	for (i = 0; i < 2 * sizeof(far) / sizeof(far[0]); i++) {
+	for (i = 0; i < 2 * ARRAY_SIZE(far); i++) {
 		flags = i % 2 ? CHIPBOOT_DEADLINE_ABSOLUTE : 0;
 		ASSERT_EQ(0, cb_deadline(r->s.owner, far[i / 2], flags));
 		EXPECT_LT(INT64_MAX / 2, deadline_of(r));
@@ -286,7 +286,7 @@ TEST_F(deadline, arguments)
 	ASSERT_STATE(&r->s);
 }
 
-/* ---- what it says ---------------------------------------------------------------------- */
+/* ---- what it says -------------------------------------------------------- */
 
 /* Who is pending, before and after; what each was doing; the answered are left alone. */
 TEST_F(deadline, names_the_pending)
@@ -389,7 +389,7 @@ TEST_F(deadline, over_living_processes)
 	ASSERT_OK(pt_rig_died(r, 2, SIGKILL, 0));
 }
 
-/* ---- against a publish --------------------------------------------------------------------- */
+/* ---- against a publish --------------------------------------------------- */
 
 #define RACES	4000
 
@@ -403,14 +403,6 @@ struct racer {
 	bool stop;
 };
 
-static void spin(unsigned int spins)
-{
-	volatile unsigned int i;
-
-	for (i = 0; i < spins; i++)
-		;
-}
-
 static int publishes_in_rounds(void *arg)
 {
 	struct racer *x = arg;
@@ -423,7 +415,7 @@ static int publishes_in_rounds(void *arg)
 				return 0;
 			sched_yield();
 		}
-		spin(x->spins);
+		pt_spin(x->spins);
 		x->ret = cb_success(x->publisher, x->generation);
 		__atomic_store_n(&x->done, round, __ATOMIC_RELEASE);
 	}
@@ -497,7 +489,7 @@ TEST_F(deadline, against_publish)
 	EXPECT_LT(RACES / 20, lost);
 }
 
-/* ---- ABORT -------------------------------------------------------------------------------------- */
+/* ---- ABORT --------------------------------------------------------------- */
 
 TEST_F(deadline, abort_all)
 {
@@ -628,4 +620,4 @@ TEST_F(deadline, abort_refused)
 	ASSERT_STATE(&r->s);
 }
 
-PT_HARNESS_MAIN
+TEST_HARNESS_MAIN

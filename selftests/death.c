@@ -59,7 +59,7 @@ FIXTURE_TEARDOWN(death)
 	ASSERT_OK(pt_rig_others_answer(&self->r, VICTIM)); \
 } while (0)
 
-/* ---- one thread ------------------------------------------------------------ */
+/* ---- one thread ---------------------------------------------------------- */
 
 static void exit_7(struct pt_rig *r, __u32 ch)
 {
@@ -253,7 +253,7 @@ TEST_F(death, realtime_signal)
 		     self->r.s.want[VICTIM].message);
 }
 
-/* ---- out of memory ----------------------------------------------------------- */
+/* ---- out of memory ------------------------------------------------------- */
 
 #define CGROUP		"/sys/fs/cgroup"
 #define OOM_CGROUP	CGROUP "/chipboot-death"
@@ -298,7 +298,7 @@ TEST_F(death, oom_in_a_memory_cgroup)
 	ASSERT_EQ(0, rmdir(OOM_CGROUP));
 }
 
-/* ---- threads ------------------------------------------------------------------ */
+/* ---- threads ------------------------------------------------------------- */
 
 static int thread_sleeps(void *arg)
 {
@@ -476,7 +476,7 @@ TEST_F(death, not_a_thread_with_unshared_files_ending)
 	ASSERT_OK(pt_rig_died(r, VICTIM, VICTIM << 8, 0));
 }
 
-/* ---- files -------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static void close_everything(struct pt_rig *r, __u32 keep1, __u32 keep2)
 {
@@ -514,7 +514,7 @@ TEST_F(death, closes_its_own_copies_and_exits_7)
 	ASSERT_EQ(0, pt_go(&r->kid[VICTIM]));
 	ASSERT_OK(pt_rig_died(r, VICTIM, 7 << 8, 0));
 	if (variant->sole) {
-		EXPECT_STREQ("publisher handle closed without an answer; last progress: comm_init of chip 2",
+		EXPECT_STREQ(PT_CLOSED_TEXT "; last progress: comm_init of chip 2",
 			     r->s.want[VICTIM].message);
 	} else {
 		EXPECT_STREQ("exited with code 7; last progress: comm_init of chip 2",
@@ -722,7 +722,7 @@ TEST_F(death, not_that_of_a_child_or_a_sibling)
 	EXPECT_EQ(4, r->s.want[VICTIM].order);
 }
 
-/* ---- a debugger ------------------------------------------------------------------ */
+/* ---- a debugger ---------------------------------------------------------- */
 
 TEST_F(death, not_a_debugger_that_attaches_and_detaches)
 {
@@ -821,7 +821,7 @@ TEST_F(death, not_a_leader_leaving_under_a_debugger)
 	ASSERT_OK(pt_rig_others_answer(r, VICTIM));
 }
 
-/* ---- after an answer --------------------------------------------------------------- */
+/* ---- after an answer ----------------------------------------------------- */
 
 TEST_F(death, after_success_is_gone)
 {
@@ -912,7 +912,7 @@ TEST_F(death, after_abort_changes_nothing)
 	ASSERT_OK(pt_rig_others_answer(r, VICTIM));
 }
 
-/* ---- what the message carries --------------------------------------------------------- */
+/* ---- what the message carries -------------------------------------------- */
 
 static void says_nothing_left(struct pt_rig *r, __u32 ch)
 {
@@ -967,4 +967,8 @@ TEST_F(death, message_with_long_progress)
 	ASSERT_OK(pt_rig_others_answer(r, VICTIM));
 }
 
-PT_HARNESS_MAIN
+int main(int argc, char **argv)
+{
+	pt_helper_main(argc, argv);
+	return test_harness_run(argc, argv);
+}

@@ -35,7 +35,7 @@ FIXTURE_TEARDOWN(race)
 	pt_rig_close(&self->r);
 }
 
-/* ---- threads ---------------------------------------------------------------------- */
+/* ---- threads ------------------------------------------------------------- */
 
 #define LEADER_ROUNDS	1000
 
@@ -118,7 +118,7 @@ TEST_F(race, leader_against_last_thread)
 	EXPECT_EQ(0, nine[1]);
 }
 
-/* ---- an answer, and then death -------------------------------------------------------- */
+/* ---- an answer, and then death ------------------------------------------- */
 
 #define BATCH		100
 #define ANSWER_ROUNDS	10000
@@ -148,7 +148,7 @@ static int answers_and_is_killed(void *arg)
  */
 TEST_F(race, publish_then_sigkill)
 {
-	static char stack[PT_STACK] __attribute__((aligned(16)));
+	static PT_ALIGNED char stack[PT_STACK];
 	struct cb_session *s = &self->r.s;
 	static int pub[BATCH];
 	static __u32 gen[BATCH];
@@ -209,18 +209,9 @@ TEST_F(race, publish_then_sigkill)
 		close(pub[ch]);
 }
 
-/* ---- BIND ---------------------------------------------------------------------------------- */
+/* ---- BIND ---------------------------------------------------------------- */
 
 #define ROUNDS	1000
-
-/* Spin for about that long, to meet the other side now earlier, now later. */
-static void delay(unsigned int spins)
-{
-	volatile unsigned int i;
-
-	for (i = 0; i < spins; i++)
-		;
-}
 
 /* The launcher binds right after the fork; the child is dying meanwhile. */
 TEST_F(race, bind_against_death)
@@ -241,7 +232,7 @@ TEST_F(race, bind_against_death)
 		ASSERT_LE(0, pid);
 		if (!pid)
 			_exit(round & 0x7f);
-		delay(spins);
+		pt_spin(spins);
 		si.si_pid = 0;
 		waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT | WNOHANG);
 		already += si.si_pid == pid;
@@ -288,7 +279,7 @@ TEST_F(race, move_against_death)
 			pt_sleep_for_ever();
 		ASSERT_EQ(0, cb_bind(r->pub[0], pid, 0));
 		kill(pid, SIGKILL);
-		delay(spins);
+		pt_spin(spins);
 		ASSERT_EQ(0, cb_bind(r->pub[0], living.pid, 0));
 		ASSERT_EQ(SIGKILL, cb_reap(pid));
 		cb_want_bound(s, 0, pid);
@@ -317,7 +308,7 @@ TEST_F(race, move_against_death)
 	EXPECT_GT(ROUNDS, died);
 }
 
-/* ---- the last close -------------------------------------------------------------------------- */
+/* ---- the last close ------------------------------------------------------ */
 
 /*
  * Somebody else closes the last copy while the bound process is dying.  Either verdict
@@ -350,7 +341,7 @@ TEST_F(race, last_close_against_death)
 		if (!pid) {
 			while (!__atomic_load_n(go, __ATOMIC_ACQUIRE))
 				sched_yield();
-			delay(its);
+			pt_spin(its);
 			_exit(7);
 		}
 		r->pub[0] = cb_claim(s->owner, 0, NULL);
@@ -358,7 +349,7 @@ TEST_F(race, last_close_against_death)
 		ASSERT_EQ(0, cb_bind(r->pub[0], pid, 0));
 		cb_want_bound(s, 0, pid);
 		__atomic_store_n(go, 1, __ATOMIC_RELEASE);
-		delay(mine);
+		pt_spin(mine);
 		close(r->pub[0]);
 		r->pub[0] = -1;
 		ASSERT_EQ(0, pt_wait_dead(pid));
@@ -379,7 +370,7 @@ TEST_F(race, last_close_against_death)
 	EXPECT_GT(ROUNDS, closed);
 }
 
-/* ---- RESET ------------------------------------------------------------------------------------- */
+/* ---- RESET --------------------------------------------------------------- */
 
 /*
  * SUCCESS; the process dies while RESET starts the next round.  It is GONE in the old
@@ -409,7 +400,7 @@ static void reset_against_death(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, cb_publish(r->pub[0], &p));
 		cb_want_publish(s, 0, &p, pid);
 		kill(pid, SIGKILL);
-		delay(spins);
+		pt_spin(spins);
 		ASSERT_EQ(0, cb_reset(s->owner, 0, 1, flags));
 		ASSERT_EQ(SIGKILL, cb_reap(pid));
 		r->gen[0]++;
@@ -445,7 +436,7 @@ TEST_F(race, keeping_reset_against_death)
 			    CHIPBOOT_RESET_KEEP_PUBLISHERS);
 }
 
-/* ---- the session's end ------------------------------------------------------------------------------ */
+/* ---- the session's end --------------------------------------------------- */
 
 /* All handles go while the bound process is dying: for the tools that look for misuse. */
 TEST_F(race, teardown_against_death)
@@ -468,7 +459,7 @@ TEST_F(race, teardown_against_death)
 		ASSERT_EQ(0, cb_bind(publisher, pid, SIGTERM));
 		ASSERT_EQ(0, cb_deadline(s.owner, 1000000, 0));
 		kill(pid, SIGKILL);
-		delay(spins);
+		pt_spin(spins);
 		close(publisher);
 		cb_session_close(&s);
 		ASSERT_EQ(SIGKILL, cb_reap(pid));
@@ -539,4 +530,4 @@ TEST_F(race, owner_against_death)
 	pt_forget(&launcher);
 }
 
-PT_HARNESS_MAIN
+TEST_HARNESS_MAIN

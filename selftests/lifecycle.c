@@ -46,16 +46,20 @@ static const char *check_pub(struct pt_rig *r, __u32 ch, int fd,
 	return why ? why : "";
 }
 
-/* Channel @ch answered by the caller, as its publisher. */
-#define ANSWER(ch) do { \
-	__u64 _words[CHIPBOOT_WORDS_MAX]; \
-	struct chipboot_publish _p = pt_answer(&self->r, ch, _words); \
-	ASSERT_EQ(0, cb_publish(self->r.pub[ch], &_p)); \
-	cb_want_publish(&self->r.s, ch, &_p, getpid()); \
-	ASSERT_STATE(&self->r.s); \
-} while (0)
+/* The caller answers as the publisher of @ch; "" or the complaint. */
+static const char *answer(struct pt_rig *r, __u32 ch)
+{
+	__u64 words[CHIPBOOT_WORDS_MAX];
+	struct chipboot_publish p = pt_answer(r, ch, words);
+	int ret = cb_publish(r->pub[ch], &p);
 
-/* ---- last close ----------------------------------------------------------------- */
+	if (ret)
+		return cb_complain(&r->s, "PUBLISH: %s", strerror(-ret));
+	cb_want_publish(&r->s, ch, &p, getpid());
+	return cb_check(&r->s);
+}
+
+/* ---- last close ---------------------------------------------------------- */
 
 TEST_F(life, close_unbound)
 {
@@ -101,7 +105,7 @@ TEST_F(life, close_bound_to_the_living)
 
 TEST_F(life, close_after_success)
 {
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	close_pub(&self->r, 1);
 	ASSERT_STATE(&self->r.s);
 }
@@ -144,7 +148,7 @@ TEST_F(life, close_order)
 	}
 }
 
-/* ---- copies -------------------------------------------------------------------------- */
+/* ---- copies -------------------------------------------------------------- */
 
 TEST_F(life, copy_by_dup)
 {
@@ -316,7 +320,7 @@ TEST_F(life, handles_are_cloexec)
 	ASSERT_STATE(&r->s);
 }
 
-/* ---- claims --------------------------------------------------------------------------- */
+/* ---- claims -------------------------------------------------------------- */
 
 TEST_F(life, claim_refused)
 {
@@ -335,7 +339,7 @@ TEST_F(life, claim_refused)
 	ASSERT_STATE(&r->s);
 
 	/* answered, and the claim still lives */
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	EXPECT_EQ(-EBUSY, cb_claim(r->s.owner, 1, NULL));
 	/* answered by its publisher, success or not */
 	close_pub(r, 1);
@@ -400,7 +404,7 @@ TEST_F(life, claim_without_descriptors)
 	r->pub[1] = cb_claim(r->s.owner, 1, &r->gen[1]);
 	ASSERT_LE(0, r->pub[1]);
 	EXPECT_EQ(2, r->gen[1]);
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 }
 
 TEST_F(life, claim_again_after_reset)
@@ -420,19 +424,19 @@ TEST_F(life, claim_again_after_reset)
 	/* a claim alone is seen by nobody */
 	ASSERT_STATE(&r->s);
 	ASSERT_OK(check_pub(r, 1, r->pub[1], 2));
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	EXPECT_EQ(2, r->s.want[1].order);
 }
 
-/* ---- reset ------------------------------------------------------------------------------ */
+/* ---- reset --------------------------------------------------------------- */
 
 TEST_F(life, reset_refused)
 {
 	struct pt_rig *r = &self->r;
 	struct chipboot_reset bad = { .first = 1, .count = 1, .flags = 2 };
 
-	ANSWER(1);
-	ANSWER(2);
+	ASSERT_OK(answer(&self->r, 1));
+	ASSERT_OK(answer(&self->r, 2));
 	EXPECT_EQ(-EINVAL, cb_ioctl(r->s.owner, CHIPBOOT_IOC_RESET, &bad));
 	bad.flags = 0;
 	bad.reserved = 1;
@@ -464,7 +468,7 @@ TEST_F(life, reset_drops_publishers)
 	cb_want_bound(&r->s, 1, getpid());
 	ASSERT_OK(check_pub(r, 1, old, 1));
 	ASSERT_STATE(&r->s);
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	EXPECT_EQ(0, cb_revents(old));
 	ASSERT_EQ(0, cb_reset(r->s.owner, 1, 1, 0));
 	cb_want_reset(&r->s, 1, 0);
@@ -496,7 +500,7 @@ TEST_F(life, reset_drops_publishers)
 	close(old);
 	close(copy);
 	ASSERT_STATE(&r->s);
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 }
 
 /* A stale handle closed before the channel is claimed anew changes nothing either. */
@@ -504,7 +508,7 @@ TEST_F(life, stale_close_before_the_new_claim)
 {
 	struct pt_rig *r = &self->r;
 
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	ASSERT_EQ(0, cb_reset(r->s.owner, 1, 1, 0));
 	cb_want_reset(&r->s, 1, 0);
 	ASSERT_STATE(&r->s);
@@ -512,7 +516,7 @@ TEST_F(life, stale_close_before_the_new_claim)
 	ASSERT_STATE(&r->s);
 	r->pub[1] = cb_claim(r->s.owner, 1, &r->gen[1]);
 	ASSERT_LE(0, r->pub[1]);
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 }
 
 /* The process of the last round dies in this one. */
@@ -528,7 +532,7 @@ TEST_F(life, stale_death)
 	ASSERT_EQ(0, cb_bind(r->pub[1], first, 0));
 	cb_want_bound(&r->s, 1, first);
 	ASSERT_STATE(&r->s);
-	ANSWER(1);
+	ASSERT_OK(answer(&self->r, 1));
 	EXPECT_EQ(first, r->s.want[1].publisher_pid);
 	ASSERT_EQ(0, cb_reset(r->s.owner, 1, 1, 0));
 	cb_want_reset(&r->s, 1, 0);
@@ -575,7 +579,7 @@ TEST_F(life, reset_keeps_publishers)
 		ASSERT_STATE(&r->s);
 		ASSERT_OK(check_pub(r, 1, r->pub[1], round));
 		r->gen[1] = round;
-		ANSWER(1);
+		ASSERT_OK(answer(&self->r, 1));
 		ASSERT_EQ(0, cb_reset(r->s.owner, 1, 1,
 				      CHIPBOOT_RESET_KEEP_PUBLISHERS));
 		cb_want_reset(&r->s, 1, 1);
@@ -627,8 +631,8 @@ TEST_F(life, reset_keeps_only_the_living)
 	EXPECT_EQ(2, r->gen[2]);
 	ASSERT_STATE(&r->s);
 	r->gen[1] = 2;
-	ANSWER(1);
-	ANSWER(2);
+	ASSERT_OK(answer(&self->r, 1));
+	ASSERT_OK(answer(&self->r, 2));
 }
 
 /* Completion, counts and the first failure are computed anew; the order goes on. */
@@ -642,7 +646,7 @@ TEST_F(life, reset_of_a_range)
 		for (ch = N; ch-- > 0;) {
 			r->gen[ch] = round;
 			if (ch != 2) {
-				ANSWER(ch);
+				ASSERT_OK(answer(&self->r, ch));
 				continue;
 			}
 			p = cb_an_error(round, (int)round, "error", 5);
@@ -692,7 +696,7 @@ TEST_F(life, first_failed_after_reset)
 	}
 }
 
-/* ---- which handle goes first -------------------------------------------------------------- */
+/* ---- which handle goes first --------------------------------------------- */
 
 /* Every handle but the publisher's is closed; it works, and sees that the owner left. */
 TEST_F(life, publisher_outlives_all)
@@ -791,4 +795,8 @@ TEST_F(life, all_of_it_dies_with_a_process)
 	/* that nothing of it is left, the runner sees when the module unloads */
 }
 
-PT_HARNESS_MAIN
+int main(int argc, char **argv)
+{
+	pt_helper_main(argc, argv);
+	return test_harness_run(argc, argv);
+}

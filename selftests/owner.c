@@ -37,7 +37,7 @@ struct launch {
 	launcher_fn act;
 };
 
-/* ---- runtime processes --------------------------------------------------------------- */
+/* ---- runtime processes --------------------------------------------------- */
 
 /* Signals stay pending, so that a wrong one is seen. */
 static void sleeps_blocked(struct launch *l, __u32 ch)
@@ -80,7 +80,7 @@ static void execs(struct launch *l, __u32 ch)
 	pt_exec_pause(&l->run[ch]);
 }
 
-/* ---- the launcher ------------------------------------------------------------------------ */
+/* ---- the launcher -------------------------------------------------------- */
 
 static void launcher_main(struct launch *l)
 {
@@ -351,7 +351,7 @@ FIXTURE_TEARDOWN(owner)
 	cb_session_close(&self->l.s);
 }
 
-/* ---- its end ----------------------------------------------------------------------------- */
+/* ---- its end ------------------------------------------------------------- */
 
 static void exits_3(struct launch *l, struct cb_session *s)
 {
@@ -368,6 +368,7 @@ static void owner_ends(struct __test_metadata *_metadata, struct launch *l,
 	__u64 words[CHIPBOOT_WORDS_MAX];
 	struct chipboot_publish p;
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	int ret;
 
 	ASSERT_LE(0, epoll);
 	ASSERT_OK(launch_start(l));
@@ -376,11 +377,9 @@ static void owner_ends(struct __test_metadata *_metadata, struct launch *l,
 	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_ADD, l->pub[0], &ev));
 	EXPECT_EQ(0, epoll_wait(epoll, &got, 1, 0));
 
-	if (WIFSIGNALED(status)) {
-		ASSERT_EQ(0, kill(l->launcher.pid, WTERMSIG(status)));
-	} else {
-		ASSERT_EQ(0, pt_go(&l->launcher));
-	}
+	ret = WIFSIGNALED(status) ? kill(l->launcher.pid, WTERMSIG(status)) :
+				    pt_go(&l->launcher);
+	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
 	ASSERT_EQ(0, cb_status(l->s.observer, CHIPBOOT_NO_CHANNEL, 0,
 			       &at_once));
@@ -529,7 +528,7 @@ TEST_F(owner, deadline_after_death)
 	close(complete);
 }
 
-/* ---- letting go --------------------------------------------------------------------------- */
+/* ---- letting go ---------------------------------------------------------- */
 
 /* Each of the owner's ioctls, with arguments that the owner would succeed with. */
 static void try_all(struct cb_session *s, int *ret)
@@ -676,7 +675,7 @@ TEST_F(owner, close_without_detach)
 		ASSERT_OK(alive_and_unsignalled(l, ch));
 }
 
-/* ---- death signals ---------------------------------------------------------------------------- */
+/* ---- death signals ------------------------------------------------------- */
 
 /*
  * Chosen by the process itself, by its parent, one that can be blocked and one that
@@ -825,7 +824,7 @@ TEST_F(owner, death_signal_follows_the_binding)
 	ASSERT_OK(alive_and_unsignalled(l, 4));
 }
 
-/* ---- who is the owner ---------------------------------------------------------------------------- */
+/* ---- who is the owner ---------------------------------------------------- */
 
 FIXTURE(launcher)
 {
@@ -884,7 +883,7 @@ static int tries_and_exits(void *arg)
 /* The same memory does not make the same process. */
 TEST_F(launcher, vforked_child_is_not_the_owner)
 {
-	static char stack[PT_STACK] __attribute__((aligned(16)));
+	static PT_ALIGNED char stack[PT_STACK];
 	struct trial t = { .s = &self->r.s, .ret = self->note->ret };
 	pid_t pid = clone(tries_and_exits, stack + sizeof(stack),
 			  CLONE_VM | CLONE_VFORK | SIGCHLD, &t);
@@ -970,4 +969,8 @@ TEST_F(launcher, child_raises_out_of_the_launcher_s_frames)
 	ASSERT_OK(pt_rig_others_answer(r, 3));
 }
 
-PT_HARNESS_MAIN
+int main(int argc, char **argv)
+{
+	pt_helper_main(argc, argv);
+	return test_harness_run(argc, argv);
+}

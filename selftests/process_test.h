@@ -16,7 +16,7 @@
 #include <stdbool.h>
 #include <sys/prctl.h>
 
-/* ---- children ----------------------------------------------------------- */
+/* ---- children ------------------------------------------------------------ */
 
 struct pt_kid {
 	pid_t pid;
@@ -164,9 +164,10 @@ static CB_MAYBE_UNUSED void pt_kill_all(void)
 	}
 }
 
-/* ---- raw threads ---------------------------------------------------------- */
+/* ---- raw threads --------------------------------------------------------- */
 
 #define PT_STACK	(64 * 1024)
+#define PT_ALIGNED	_Alignas(16)
 #define PT_THREAD	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | \
 			 CLONE_THREAD | CLONE_SYSVSEM)
 
@@ -203,7 +204,14 @@ static CB_MAYBE_UNUSED void pt_wait_task_gone(pid_t tgid, pid_t tid)
 	}
 }
 
-/* ---- what a death leaves --------------------------------------------------- */
+/* Busy for about that long, to meet the other side now earlier, now later. */
+static CB_MAYBE_UNUSED void pt_spin(unsigned int spins)
+{
+	while (spins--)
+		__asm__ __volatile__("" ::: "memory");
+}
+
+/* ---- what a death leaves ------------------------------------------------- */
 
 #define PT_CLOSED_TEXT		"publisher handle closed without an answer"
 #define PT_DEADLINE_TEXT	"deadline passed"
@@ -289,7 +297,7 @@ static CB_MAYBE_UNUSED void pt_want_died(struct cb_session *s, __u32 ch,
 	w->wait_status = (__u16)status;
 }
 
-/* ---- the rig --------------------------------------------------------------- */
+/* ---- the rig ------------------------------------------------------------- */
 
 #define PT_RIG_MAX	16
 
@@ -506,7 +514,7 @@ static CB_MAYBE_UNUSED const char *pt_rig_died(struct pt_rig *r, __u32 ch,
 	return cb_check(s);
 }
 
-/* ---- exec'ed helpers -------------------------------------------------------- */
+/* ---- exec'ed helpers ----------------------------------------------------- */
 
 /*
  * A test program that execs itself begins main() with this: "--pause FD" writes one
@@ -534,13 +542,6 @@ static CB_MAYBE_UNUSED void pt_exec_pause(struct pt_kid *k)
 	execve("/proc/thread-self/exe", argv, envp);
 	_exit(126);
 }
-
-#define PT_HARNESS_MAIN \
-	int main(int argc, char **argv) \
-	{ \
-		pt_helper_main(argc, argv); \
-		return test_harness_run(argc, argv); \
-	}
 
 #define ASSERT_OK(complaint)	ASSERT_STREQ("", complaint)
 #define EXPECT_OK(complaint)	EXPECT_STREQ("", complaint)
