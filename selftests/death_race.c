@@ -148,7 +148,8 @@ static int answers_and_is_killed(void *arg)
  */
 TEST_F(race, publish_then_sigkill)
 {
-	static PT_ALIGNED char stack[PT_STACK];
+	/* long double: the alignment a stack needs */
+	static long double stack[PT_STACK / sizeof(long double)];
 	struct cb_session *s = &self->r.s;
 	static int pub[BATCH];
 	static __u32 gen[BATCH];
@@ -172,7 +173,7 @@ TEST_F(race, publish_then_sigkill)
 		b.publish = cb_a_success(gen[ch], (__u64)round, words, 8);
 		if (b.binds) {
 			pid = clone(answers_and_is_killed,
-				    stack + sizeof(stack),
+				    (char *)stack + sizeof(stack),
 				    CLONE_VM | CLONE_VFORK | SIGCHLD, &b);
 			ASSERT_LT(0, pid);
 		} else {

@@ -883,9 +883,10 @@ static int tries_and_exits(void *arg)
 /* The same memory does not make the same process. */
 TEST_F(launcher, vforked_child_is_not_the_owner)
 {
-	static PT_ALIGNED char stack[PT_STACK];
+	/* long double: the alignment a stack needs */
+	static long double stack[PT_STACK / sizeof(long double)];
 	struct trial t = { .s = &self->r.s, .ret = self->note->ret };
-	pid_t pid = clone(tries_and_exits, stack + sizeof(stack),
+	pid_t pid = clone(tries_and_exits, (char *)stack + sizeof(stack),
 			  CLONE_VM | CLONE_VFORK | SIGCHLD, &t);
 
 	ASSERT_LT(0, pid);

@@ -167,7 +167,6 @@ static CB_MAYBE_UNUSED void pt_kill_all(void)
 /* ---- raw threads --------------------------------------------------------- */
 
 #define PT_STACK	(64 * 1024)
-#define PT_ALIGNED	_Alignas(16)
 #define PT_THREAD	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | \
 			 CLONE_THREAD | CLONE_SYSVSEM)
 
@@ -486,6 +485,8 @@ static CB_MAYBE_UNUSED const char *pt_rig_died(struct pt_rig *r, __u32 ch,
 					       int status, __u8 oom)
 {
 	struct cb_session *s = &r->s;
+	/* after an ERROR, that of an earlier death included, it is not recorded */
+	const bool counts = s->want[ch].state != CHIPBOOT_ERROR;
 	struct chipboot_page at_once;
 	char diff[400];
 	const char *why;
@@ -504,8 +505,7 @@ static CB_MAYBE_UNUSED const char *pt_rig_died(struct pt_rig *r, __u32 ch,
 	if (ret != status)
 		return cb_complain(s, "waitpid should say %#x, says %#x",
 				   status, ret);
-	if (s->want[ch].flags & CHIPBOOT_PAGE_STATUS_VALID &&
-	    at_once.wait_status != ret)
+	if (counts && at_once.wait_status != ret)
 		return cb_complain(s, "wait_status %#x, waitpid says %#x",
 				   at_once.wait_status, ret);
 	if (cb_page_diff(&s->want[ch], &at_once, diff, sizeof(diff)))
