@@ -169,6 +169,8 @@ void binding_tell(struct binding *b)
 			 b->death.wait_status, b->death.oom_victim,
 			 ktime_get_ns()))
 		session_answered(s, b->channel);
+	else
+		session_changed(s, 0);	/* bound no more, as STATUS says */
 }
 
 /*
