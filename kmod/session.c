@@ -297,6 +297,7 @@ static u32 queue_events(u32 i)
  * session_poll().
  */
 void session_unlock_and_wake(struct session *s, unsigned long flags)
+	__releases(&s->lock)
 {
 	const u32 always = CHIPBOOT_EVENT_ERROR | SESSION_WAKE_HUP;
 	const __poll_t mask = session_poll_always(s);

@@ -159,7 +159,8 @@ void session_put(struct session *s);
 bool session_owned_by_caller(struct session *s);
 void session_changed(struct session *s, u32 events);
 void session_answered(struct session *s, u32 i);
-void session_unlock_and_wake(struct session *s, unsigned long flags);
+void session_unlock_and_wake(struct session *s, unsigned long flags)
+	__releases(&s->lock);
 void session_wake_later(struct session *s);
 u32 session_first_failed(struct session *s);
 u32 session_holds(struct session *s, const struct handle *h);

@@ -578,7 +578,7 @@ struct chipboot_status {
 	_Static_assert(sizeof(struct type) == (size), #type)
 #else
 #define CHIPBOOT_ASSERT_SIZE(type, size) \
-	enum { type##_has_its_size = 1 / (sizeof(struct type) == (size)) }
+	struct type
 #endif
 CHIPBOOT_ASSERT_SIZE(chipboot_page, CHIPBOOT_PAGE_SIZE);
 CHIPBOOT_ASSERT_SIZE(chipboot_version, 48);
