@@ -15,6 +15,11 @@
 #error "struct pid has no wait_pidfd: see kmod/death.c, and please report this kernel"
 #endif
 
+/* vm_insert_pages() refuses them, and so every container's mmap() would fail. */
+#ifdef CHIPBOOT_HAVE_PAGE_KMEMCG
+#error "this kernel cannot map pages that are charged to a memory cgroup"
+#endif
+
 #ifndef CONFIG_64BIT
 #error "chipboot needs a 64-bit kernel; 32-bit programs can use it there."
 #endif

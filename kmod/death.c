@@ -11,7 +11,6 @@
  * nothing while siblings hold copies.  wait_pidfd is core-private by convention;
  * compat.h refuses to build where it is not there.
  */
-#include <linux/capability.h>
 #include <linux/cred.h>
 #include <linux/oom.h>
 #include <linux/pid.h>
@@ -63,25 +62,29 @@ static int death_hook_wake(struct wait_queue_entry *wait, unsigned int mode,
 	struct death death;
 
 	/* Newer kernels wake for the death of single threads too. */
-	if (death_read(hook->pid, &death) == DIED)
+	if (death_read(hook->pid, &death) == DIED) {
+		hook->told = true;
 		hook->died(hook, &death);
+	}
 	return 0;
 }
 
 /**
  * death_hook_add() - be told of the death of a process
  * @hook: what to add
- * @pid: the process; the hook takes over the caller's reference if it returns 0
+ * @pid: the process; the caller's reference becomes the hook's
  * @died: see &struct death_hook.  Called before this returns if @pid is dead
  *
- * Return: 0; -ESRCH: it is dead and reaped, and nobody knows how it died.
+ * Return: 0; -ESRCH: it was dead and reaped before, and nobody knows how it died.
  */
 int death_hook_add(struct death_hook *hook, struct pid *pid,
 		   void (*died)(struct death_hook *, const struct death *))
 {
 	struct death death;
+	bool told;
 
 	hook->pid = pid;
+	hook->told = false;
 	hook->died = died;
 	init_waitqueue_func_entry(&hook->wait, death_hook_wake);
 	add_wait_queue(&pid->wait_pidfd, &hook->wait);
@@ -95,7 +98,13 @@ int death_hook_add(struct death_hook *hook, struct pid *pid,
 	case REAPED:
 		break;
 	}
-	remove_wait_queue(&pid->wait_pidfd, &hook->wait);
+	/* Died and reaped since it was added?  Then all is known. */
+	spin_lock_irq(&pid->wait_pidfd.lock);
+	told = hook->told;
+	spin_unlock_irq(&pid->wait_pidfd.lock);
+	if (told)
+		return 0;
+	death_hook_remove(hook);
 	return -ESRCH;
 }
 
@@ -108,7 +117,6 @@ int death_hook_add(struct death_hook *hook, struct pid *pid,
 void death_hook_remove(struct death_hook *hook)
 {
 	remove_wait_queue(&hook->pid->wait_pidfd, &hook->wait);
-	put_pid(hook->pid);
 }
 
 /**
@@ -177,25 +185,23 @@ void binding_tell(struct binding *b)
  * The process that @nr means to the caller, if it may be bound by the caller.  A
  * caller's child is one its process has forked; a debugger's is not.
  */
-static struct pid *binding_target(s32 nr, bool *may_signal)
+static struct pid *binding_target(s32 nr)
 {
-	struct pid *pid = ERR_PTR(-ESRCH);
+	struct pid *pid, *result = ERR_PTR(-ESRCH);
 	struct task_struct *task;
 
 	rcu_read_lock();
-	task = nr ? pid_task(find_vpid(nr), PIDTYPE_TGID) :
-		    pid_task(task_tgid(current), PIDTYPE_TGID);
+	/* Not task_tgid(task) afterwards: reaping makes that NULL. */
+	pid = nr ? find_vpid(nr) : task_tgid(current);
+	task = pid_task(pid, PIDTYPE_TGID);
 	if (task && (same_thread_group(task, current) ||
 		     same_thread_group(rcu_dereference(task->real_parent),
-				       current))) {
-		pid = get_pid(task_tgid(task));
-		*may_signal = ns_capable_noaudit(__task_cred(task)->user_ns,
-						 CAP_KILL);
-	} else if (task) {
-		pid = ERR_PTR(-EPERM);
-	}
+				       current)))
+		result = get_pid(pid);
+	else if (task)
+		result = ERR_PTR(-EPERM);
 	rcu_read_unlock();
-	return pid;
+	return result;
 }
 
 /**
@@ -221,22 +227,20 @@ int binding_create(struct session *s, u32 channel, s32 nr, u32 death_signal,
 	b->session = s;
 	b->channel = channel;
 	b->death_signal = death_signal;
-	b->uid = current_uid();
-	pid = binding_target(nr, &b->may_signal);
+	pid = binding_target(nr);
 	if (IS_ERR(pid)) {
-		err = PTR_ERR(pid);
-		goto free;
+		kfree(b);
+		return PTR_ERR(pid);
 	}
 	err = death_hook_add(&b->hook, pid, binding_died);
-	if (err)
-		goto put;
+	if (err) {
+		put_pid(pid);
+		kfree(b);
+		return err;
+	}
+	b->cred = get_current_cred();
 	*result = b;
 	return 0;
-put:
-	put_pid(pid);
-free:
-	kfree(b);
-	return err;
 }
 
 /**
@@ -250,39 +254,25 @@ void binding_free(struct binding *b)
 	if (!b)
 		return;
 	death_hook_remove(&b->hook);
+	put_pid(b->hook.pid);
+	put_cred(b->cred);
 	kfree(b);
-}
-
-/*
- * May who asked for the signal send it now?  Asking was allowed to a parent; its
- * child may have become somebody else's since, by a set-user-ID program.  The
- * rule is kill(2)'s.
- */
-static bool binding_may_signal(const struct binding *b)
-{
-	struct task_struct *task;
-	bool may = b->may_signal;
-
-	rcu_read_lock();
-	task = pid_task(b->hook.pid, PIDTYPE_TGID);
-	if (task && !may) {
-		const struct cred *cred = __task_cred(task);
-
-		may = uid_eq(b->uid, cred->uid) || uid_eq(b->uid, cred->suid);
-	}
-	rcu_read_unlock();
-	return may;
 }
 
 /**
  * binding_signal_all() - the owner died: each living process gets its death signal
  * @s: the session
  *
+ * Once for each binding, also for those made since.  In the name of who asked for
+ * it, with the checks of kill(2): a child may have become somebody else's since,
+ * by a set-user-ID program.
+ *
  * Process context, without session->lock: signals take locks that a dying
  * process holds on its way to binding_died().
  */
 void binding_signal_all(struct session *s)
 {
+	const struct cred *cred, *old;
 	unsigned long flags;
 	struct binding *b;
 	struct pid *pid;
@@ -290,18 +280,23 @@ void binding_signal_all(struct session *s)
 	u32 i;
 
 	for (i = 0; i < s->n; i++) {
+		cond_resched();
 		pid = NULL;
 		spin_lock_irqsave(&s->lock, flags);
 		b = s->slots[i].binding;
-		if (b && !b->dead && b->death_signal && binding_may_signal(b)) {
+		if (b && !b->dead && b->death_signal && !b->signalled) {
+			b->signalled = true;
 			pid = get_pid(b->hook.pid);
+			cred = get_cred(b->cred);
 			signal = b->death_signal;
 		}
 		spin_unlock_irqrestore(&s->lock, flags);
 		if (!pid)
 			continue;
-		kill_pid(pid, signal, 1);
+		old = override_creds(cred);
+		kill_pid(pid, signal, 0);
+		revert_creds(old);
+		put_cred(cred);
 		put_pid(pid);
-		cond_resched();
 	}
 }

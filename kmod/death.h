@@ -6,9 +6,9 @@
 #define CHIPBOOT_DEATH_H
 
 #include <linux/types.h>
-#include <linux/uidgid.h>
 #include <linux/wait.h>
 
+struct cred;
 struct pid;
 struct session;
 
@@ -25,13 +25,15 @@ struct death {
 /**
  * struct death_hook - an entry in pid->wait_pidfd
  * @wait: the entry
- * @pid: the process (thread group); a reference
+ * @pid: the process (thread group); a reference that is the hook's owner's to put
+ * @told: @died has been called.  Guarded by pid->wait_pidfd's lock
  * @died: called once or more with how @pid died: in process context, or with
  *	interrupts off, under tasklist_lock and pid->wait_pidfd's lock
  */
 struct death_hook {
 	struct wait_queue_entry wait;
 	struct pid *pid;
+	bool told;
 	void (*died)(struct death_hook *hook, const struct death *death);
 };
 
@@ -47,9 +49,9 @@ bool death_is_near(struct pid *pid);
  * @channel: the channel's number
  * @dead: the process died, as @death says.  Guarded by session->lock
  * @death: how.  Guarded by session->lock
- * @death_signal: sent to the process when the owner dies; 0: none
- * @may_signal: who asked for @death_signal had CAP_KILL over the process
- * @uid: who asked for @death_signal
+ * @death_signal: sent to the process when the owner dies; 0: none.  Never changes
+ * @signalled: it has been sent.  Guarded by session->lock
+ * @cred: who asked for @death_signal; a reference
  *
  * A binding counts while its slot points to it; whoever takes that pointer away,
  * under session->lock, frees the binding after dropping the lock.
@@ -61,8 +63,8 @@ struct binding {
 	bool dead;
 	struct death death;
 	u8 death_signal;
-	bool may_signal;
-	kuid_t uid;
+	bool signalled;
+	const struct cred *cred;
 };
 
 int binding_create(struct session *s, u32 channel, s32 pid, u32 death_signal,

@@ -21,9 +21,6 @@
 #include "ioctl.h"
 #include "session.h"
 
-/* Room for any session that a __u32 of channels could make is not needed. */
-#define PENDING_WORDS_MAX	1024
-
 /**
  * new_file_open() - make a descriptor that nobody can use yet
  * @new: the descriptor
@@ -136,20 +133,23 @@ long handle_status(struct call *call, struct handle *h, u32 channel,
 	unsigned long flags;
 	u64 *pending = NULL;
 	u32 words = 0;
-	u64 changes;
 	int err = 0;
+	u64 changes;
 
 	if (in.flags & ~CHIPBOOT_STATUS_ACK)
 		return -EINVAL;
 	memset(status, 0, sizeof(*status));
 	status->flags = in.flags;
 	status->channel = channel == CHIPBOOT_NO_CHANNEL ? in.channel : channel;
-	if (status->channel != CHIPBOOT_NO_CHANNEL && status->channel >= s->n)
-		return -ENOENT;
+	if (status->channel != CHIPBOOT_NO_CHANNEL) {
+		err = session_check_channel(s, &status->channel);
+		if (err)
+			return err;
+	}
 	status->pending = in.pending;
 	status->pending_words = in.pending_words;
 	if (in.pending) {
-		words = min_t(u32, in.pending_words, PENDING_WORDS_MAX);
+		words = min_t(u32, in.pending_words, HANDLE_PENDING_WORDS_MAX);
 		pending = kcalloc(words, sizeof(u64), CHIPBOOT_GFP);
 		if (!pending)
 			return -ENOMEM;

@@ -9,6 +9,9 @@
 #include <linux/fs.h>
 #include <linux/types.h>
 
+/* Words of STATUS's bitmap, at most: of 65536 channels. */
+#define HANDLE_PENDING_WORDS_MAX	1024
+
 struct call;
 struct handle;
 struct seq_file;

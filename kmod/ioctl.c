@@ -32,6 +32,22 @@ static const unsigned int all_commands[] = {
 	CHIPBOOT_IOC_STATUS,
 };
 
+/* Room for the struct of any. */
+union argument {
+	struct chipboot_version version;
+	struct chipboot_create create;
+	struct chipboot_claim claim;
+	struct chipboot_reset reset;
+	struct chipboot_abort abort;
+	struct chipboot_deadline deadline;
+	struct chipboot_bind bind;
+	struct chipboot_progress progress;
+	struct chipboot_publish publish;
+	struct chipboot_observe observe;
+	struct chipboot_read read;
+	struct chipboot_status status;
+};
+
 static long ioctl_not_ours(unsigned int cmd)
 {
 	size_t i;
@@ -55,11 +71,10 @@ static long ioctl_not_ours(unsigned int cmd)
 long ioctl_run(struct file *file, unsigned int cmd, unsigned long arg,
 	       const struct command *commands, size_t count)
 {
-	/* As large as the largest struct; aligned for all of them. */
-	u64 argument[sizeof(struct chipboot_status) / sizeof(u64)];
+	union argument argument;
 	struct call call = {
 		.file = file,
-		.argument = argument,
+		.argument = &argument,
 		.user = (void __user *)arg,
 		.user_size = _IOC_SIZE(cmd),
 	};
@@ -84,7 +99,7 @@ long ioctl_run(struct file *file, unsigned int cmd, unsigned long arg,
 			return -EINVAL;
 		return commands[i].run(&call);
 	}
-	err = copy_struct_from_user(argument, call.size, call.user,
+	err = copy_struct_from_user(&argument, call.size, call.user,
 				    call.user_size);
 	if (err)
 		return err;

@@ -6,6 +6,8 @@
  *
  * Called by session.c, and by control.c for VERSION.
  */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/cred.h>
 #include <linux/hashtable.h>
 #include <linux/module.h>
@@ -13,6 +15,7 @@
 #include <linux/slab.h>
 #include <linux/uidgid.h>
 
+#include "handle.h"
 #include "limit.h"
 #include "session.h"
 
@@ -47,10 +50,13 @@ static u32 channels_in_use;
 
 /**
  * limits_per_session() - max_channels_per_session, now
+ *
+ * Return: never more than STATUS can list as pending.
  */
 u32 limits_per_session(void)
 {
-	return READ_ONCE(max_channels_per_session);
+	return min_t(u32, READ_ONCE(max_channels_per_session),
+		     HANDLE_PENDING_WORDS_MAX * 64);
 }
 
 static struct user_channels *user_find(kuid_t uid)

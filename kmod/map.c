@@ -5,6 +5,7 @@
  * Called by session.c (allocation) and observer.c (mmap).
  */
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -50,10 +51,12 @@ void session_free_pages(struct session *s)
 	kvfree(s->pages);
 }
 
-/* Never faults: all pages are inserted at once. */
-static const struct vm_operations_struct session_vm_ops = {
-	.name = NULL,
-};
+/*
+ * Nothing to do: all pages are inserted at once, and a fault (after MADV_DONTNEED)
+ * is SIGBUS.  But ops there must be, or the mapping would count as anonymous and
+ * such a fault would make up a page of zeros.
+ */
+static const struct vm_operations_struct session_vm_ops = { };
 
 /**
  * session_mmap() - map a run of channels, shared and read-only, for good
@@ -65,7 +68,7 @@ static const struct vm_operations_struct session_vm_ops = {
  */
 int session_mmap(struct session *s, struct vm_area_struct *vma)
 {
-	const unsigned long first = vma->vm_pgoff;
+	unsigned long first = vma->vm_pgoff;
 	unsigned long count = vma_pages(vma);
 
 	/*
@@ -81,6 +84,7 @@ int session_mmap(struct session *s, struct vm_area_struct *vma)
 	/* By subtraction: first is the user's, up to 2^52. */
 	if (first >= s->n || count > s->n - first)
 		return -EINVAL;
+	first = array_index_nospec(first, s->n);
 
 	/* Without the MAY flags mprotect() cannot bring back what was refused. */
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP,

@@ -37,16 +37,17 @@ static long observer_observe(struct call *call)
 
 static long observer_read(struct call *call)
 {
-	const struct chipboot_read *read = call->argument;
+	struct chipboot_read *read = call->argument;
 	struct session *s = call_observer(call)->s;
 	struct chipboot_page *copy;
 	unsigned long flags;
-	int err = 0;
+	int err;
 
 	if (read->flags)
 		return -EINVAL;
-	if (read->channel >= s->n)
-		return -ENOENT;
+	err = session_check_channel(s, &read->channel);
+	if (err)
+		return err;
 	copy = kmalloc(sizeof(*copy), CHIPBOOT_GFP);
 	if (!copy)
 		return -ENOMEM;

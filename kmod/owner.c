@@ -39,8 +39,9 @@ static long owner_claim(struct call *call)
 		return err;
 	if (claim->flags || claim->reserved)
 		return -EINVAL;
-	if (claim->channel >= s->n)
-		return -ENOENT;
+	err = session_check_channel(s, &claim->channel);
+	if (err)
+		return err;
 	err = publisher_open(&publisher, s, claim->channel);
 	if (err)
 		return err;
@@ -65,7 +66,7 @@ static long owner_claim(struct call *call)
 static long owner_reset(struct call *call)
 {
 	struct session *s = call_owner(call)->s;
-	const struct chipboot_reset *reset = call->argument;
+	struct chipboot_reset *reset = call->argument;
 	int err;
 
 	err = owner_check(call);
@@ -73,7 +74,7 @@ static long owner_reset(struct call *call)
 		return err;
 	if (reset->flags & ~CHIPBOOT_RESET_KEEP_PUBLISHERS || reset->reserved)
 		return -EINVAL;
-	err = session_check_range(s, reset->first, reset->count);
+	err = session_check_range(s, &reset->first, reset->count);
 	if (err)
 		return err;
 	return session_reset(s, reset->first, reset->count,
@@ -97,7 +98,7 @@ static long owner_abort(struct call *call)
 		return err;
 	if (abort->flags & ~CHIPBOOT_PUBLISH_TRUNCATED)
 		return -EINVAL;
-	err = session_check_range(s, abort->first, abort->count);
+	err = session_check_range(s, &abort->first, abort->count);
 	if (err)
 		return err;
 	message = call_copy_message(abort->message, &verdict.message_len);

@@ -84,6 +84,11 @@ static long publisher_bind(struct call *call)
 		session_changed(s, 0);
 		if (b->dead)
 			binding_tell(b);
+		/* Too late for the signal to all: this one gets its own. */
+		if (s->owner_state == CHIPBOOT_OWNER_DEAD && b->death_signal) {
+			s->signals_due = true;
+			session_wake_later(s);
+		}
 	}
 	session_unlock_and_wake(s, flags);
 
@@ -391,5 +396,5 @@ void publisher_drop(struct slot *slot)
 	lockdep_assert_held(&p->h.s->lock);
 	slot->claim = NULL;
 	WRITE_ONCE(p->stale, true);
-	wake_up_poll(&p->stale_queue, EPOLLERR);
+	wake_up_poll(&p->stale_queue, EPOLLERR | session_poll_always(p->h.s));
 }

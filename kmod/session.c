@@ -7,6 +7,7 @@
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
+#include <linux/nospec.h>
 #include <linux/pid.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -51,7 +52,7 @@ static void session_owner_died(struct death_hook *hook,
 		/* CLOSED has been told as EPOLLHUP already. */
 		session_changed(s, s->owner_state == CHIPBOOT_OWNER_ALIVE ?
 				   SESSION_WAKE_HUP : 0);
-		s->owner_state = CHIPBOOT_OWNER_DEAD;
+		WRITE_ONCE(s->owner_state, CHIPBOOT_OWNER_DEAD);
 		s->signals_due = true;
 		session_wake_later(s);
 	}
@@ -68,6 +69,7 @@ static void session_free(struct session *s)
 	}
 	/* A death told by a binding a moment ago has queued it once more. */
 	cancel_work_sync(&s->work);
+	put_pid(s->owner_hook.pid);
 	session_free_pages(s);
 	bitmap_free(s->idle);
 	limits_uncharge(s->user, s->n);
@@ -125,7 +127,6 @@ struct session *session_create(u32 n)
 			     session_owner_died);
 	if (!err)
 		return s;
-	put_pid(s->owner_hook.pid);
 free:
 	session_free(s);
 	return ERR_PTR(err);
@@ -177,6 +178,15 @@ void session_changed(struct session *s, u32 events)
 	s->wake |= events | CHIPBOOT_EVENT_CHANGE;
 }
 
+/*
+ * Does COMPLETE hold?  Not while RESET is on its way through many channels: those
+ * it has been at may be answered anew before it has been at all.
+ */
+static bool session_complete(const struct session *s)
+{
+	return !s->tally.idle && !s->resetting;
+}
+
 /**
  * session_answered() - an answer was given, or the process that gave it is gone
  * @s: the session
@@ -199,7 +209,7 @@ void session_answered(struct session *s, u32 i)
 	}
 
 	__clear_bit(i, s->idle);
-	if (!tally->idle)
+	if (session_complete(s))
 		events |= CHIPBOOT_EVENT_COMPLETE;
 	if (ch->state == CHIPBOOT_ERROR && tally->error == 1) {
 		events |= CHIPBOOT_EVENT_ERROR;
@@ -242,7 +252,7 @@ static u32 session_events(const struct session *s)
 {
 	u32 events = CHIPBOOT_EVENT_CHANGE;
 
-	if (!s->tally.idle)
+	if (session_complete(s))
 		events |= CHIPBOOT_EVENT_COMPLETE;
 	if (s->tally.error)
 		events |= CHIPBOOT_EVENT_ERROR;
@@ -251,8 +261,15 @@ static u32 session_events(const struct session *s)
 	return events;
 }
 
-/* EPOLLPRI and EPOLLHUP, which need no subscription. */
-static __poll_t session_poll_always(const struct session *s)
+/**
+ * session_poll_always() - EPOLLPRI and EPOLLHUP, which need no subscription
+ * @s: the session
+ *
+ * Under session->lock.
+ *
+ * Return: those that hold.
+ */
+__poll_t session_poll_always(const struct session *s)
 {
 	__poll_t mask = 0;
 
@@ -379,17 +396,33 @@ __poll_t session_poll(struct file *file, struct poll_table_struct *wait,
 /**
  * session_check_range() - is it a range of channels?
  * @s: the session
- * @first: first channel
+ * @first: first channel, from the caller; as in session_check_channel()
  * @count: how many
  *
  * Return: 0, -EINVAL, -ENOENT.
  */
-int session_check_range(struct session *s, u32 first, u32 count)
+int session_check_range(struct session *s, u32 *first, u32 count)
 {
 	if (!count)
 		return -EINVAL;
-	if (first >= s->n || count > s->n - first)
+	if (*first >= s->n || count > s->n - *first)
 		return -ENOENT;
+	*first = array_index_nospec(*first, s->n);
+	return 0;
+}
+
+/**
+ * session_check_channel() - is it a channel?
+ * @s: the session
+ * @channel: from the caller; from now on not even speculated to be out of range
+ *
+ * Return: 0, -ENOENT.
+ */
+int session_check_channel(struct session *s, u32 *channel)
+{
+	if (*channel >= s->n)
+		return -ENOENT;
+	*channel = array_index_nospec(*channel, s->n);
 	return 0;
 }
 
@@ -419,6 +452,7 @@ static struct binding *session_reset_slot(struct session *s, u32 i, bool keep)
 	if (!s->tally.error)
 		s->first_failed_stale = false;
 	__set_bit(i, s->idle);
+	s->resetting--;
 	trace_chipboot_reset(s->id, i, slot->ch.generation, keep);
 	session_changed(s, 0);
 	return dropped;
@@ -446,6 +480,8 @@ int session_reset(struct session *s, u32 first, u32 count, bool keep)
 	/* Only RESET makes a channel IDLE, so with the mutex this stays true. */
 	if (find_next_bit(s->idle, end, first) < end)
 		err = -EBUSY;
+	else
+		s->resetting = count;
 	spin_unlock_irqrestore(&s->lock, flags);
 
 	for (i = first; !err && i < end; i += batch) {

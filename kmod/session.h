@@ -93,6 +93,7 @@ struct slot {
  * @work: what must not run in a wake-up's or an interrupt's context: waking,
  *	the deadline's verdict, death signals.  Holds no reference
  * @tally: the channels, counted.  Guarded by @lock
+ * @resetting: channels that a RESET under way has not been at.  Guarded by @lock
  * @changes: counts changes, for CHIPBOOT_EVENT_CHANGE.  Guarded by @lock
  * @first_failed: see STATUS; recomputed when stale.  Guarded by @lock
  * @first_failed_stale: RESET took the first failed channel.  Guarded by @lock
@@ -121,6 +122,7 @@ struct session {
 	struct work_struct work;
 
 	struct channel_tally tally;
+	u32 resetting;
 	u64 changes;
 	u32 first_failed;
 	bool first_failed_stale;
@@ -163,10 +165,12 @@ void session_unlock_and_wake(struct session *s, unsigned long flags)
 	__releases(&s->lock);
 void session_wake_later(struct session *s);
 u32 session_first_failed(struct session *s);
+__poll_t session_poll_always(const struct session *s);
 u32 session_holds(struct session *s, const struct handle *h);
 __poll_t session_poll(struct file *file, struct poll_table_struct *wait,
 		      const struct handle *h);
-int session_check_range(struct session *s, u32 first, u32 count);
+int session_check_range(struct session *s, u32 *first, u32 count);
+int session_check_channel(struct session *s, u32 *channel);
 int session_reset(struct session *s, u32 first, u32 count, bool keep);
 u32 session_abort(struct session *s, u32 first, u32 count,
 		  const struct channel_answer *verdict);

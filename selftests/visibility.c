@@ -413,7 +413,7 @@ TEST_F(session, publisher_pid)
 	struct thread_publish t = { .pub = self->pub[0] };
 	pthread_t thread;
 	pid_t pid, *grandchild = cb_shared(sizeof(*grandchild));
-	int go[2];
+	int go[2], bound[2];
 
 	/* a thread publishes: it is the process that did */
 	ASSERT_EQ(0, pthread_create(&thread, NULL, publish_in_thread, &t));
@@ -438,16 +438,20 @@ TEST_F(session, publisher_pid)
 	cb_want_publish(&self->s, 1, &p, *grandchild);
 	ASSERT_STATE(&self->s);
 
-	/* the same with the child bound: it is the child's answer */
+	/* the same with the child bound before: it is the child's answer */
 	ASSERT_EQ(0, pipe2(go, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(bound, O_CLOEXEC));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		pid_t inner;
 
 		close(go[1]);
+		close(bound[1]);
 		inner = fork();
 		if (!inner) {
+			if (cb_await(bound[0]))
+				_exit(4);
 			*grandchild = getpid();
 			_exit(cb_success(self->pub[2], 1) ? 1 : 0);
 		}
@@ -456,8 +460,8 @@ TEST_F(session, publisher_pid)
 		/* live until told: its death would be seen */
 		_exit(cb_await(go[0]) == 0 ? 0 : 3);
 	}
-	/* the grandchild may have been first; then the binding comes after */
 	ASSERT_EQ(0, cb_bind(self->pub[2], pid, 0));
+	ASSERT_EQ(0, cb_tell(bound[1]));
 	while (cb_load_state(cb_page(&self->s, 2)) == CHIPBOOT_IDLE)
 		sched_yield();
 	self->s.bound[2] = 1;

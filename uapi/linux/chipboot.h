@@ -43,7 +43,7 @@
 enum chipboot_state {
 	CHIPBOOT_IDLE		= 0,
 	CHIPBOOT_SUCCESS	= 1,
-	CHIPBOOT_ERROR		= 2,
+	CHIPBOOT_ERROR		= 2
 };
 
 /**
@@ -64,7 +64,7 @@ enum chipboot_origin {
 	CHIPBOOT_ORIGIN_EXIT		= 2,
 	CHIPBOOT_ORIGIN_CLOSED		= 3,
 	CHIPBOOT_ORIGIN_DEADLINE	= 4,
-	CHIPBOOT_ORIGIN_OWNER		= 5,
+	CHIPBOOT_ORIGIN_OWNER		= 5
 };
 
 /* &chipboot_page.flags; the other bits are reserved and zero */
@@ -95,7 +95,9 @@ enum chipboot_origin {
  * @generation: 1 at creation, one more by each CHIPBOOT_IOC_RESET; wraps
  * @order: 1 for the first answer in the session's life, 2 for the second, ...;
  *	0 while IDLE.  Taken together with @updated_ns, and not restarted by RESET
- * @wait_status: as waitpid() gives it, if CHIPBOOT_PAGE_STATUS_VALID
+ * @wait_status: as waitpid() gives it, if CHIPBOOT_PAGE_STATUS_VALID; of the
+ *	process that was bound when it died, which after a BIND to a channel that
+ *	is SUCCESS already may be another than @publisher_pid
  * @origin: enum chipboot_origin
  * @flags: CHIPBOOT_PAGE_*
  * @words: buffer pointers; not interpreted
@@ -108,7 +110,7 @@ enum chipboot_origin {
  *
  * Reading one word::
  *
- *	state = atomic_load_explicit(&page->state, memory_order_acquire);
+ *	state = __atomic_load_n(&page->state, __ATOMIC_ACQUIRE);
  *
  * pairs with the kernel's release store: in SUCCESS and ERROR the whole payload
  * of that answer is visible.  An answer is final until the owner RESETs, so
@@ -117,12 +119,13 @@ enum chipboot_origin {
  * A snapshot that holds against RESET as well::
  *
  *	do {
- *		seq = atomic_load_explicit(&page->seq, memory_order_acquire);
+ *		seq = __atomic_load_n(&page->seq, __ATOMIC_ACQUIRE);
  *		if (seq & 1)
  *			continue;
  *		memcpy(&copy, page, sizeof(copy));
- *		atomic_thread_fence(memory_order_acquire);
- *	} while ((seq & 1) || seq != page->seq);
+ *		__atomic_thread_fence(__ATOMIC_ACQUIRE);
+ *	} while ((seq & 1) ||
+ *		 seq != __atomic_load_n(&page->seq, __ATOMIC_RELAXED));
  *
  * The kernel writes with preemption off, in a few microseconds.  Bound the
  * number of retries all the same and take CHIPBOOT_IOC_READ when they run out.
@@ -157,7 +160,7 @@ struct chipboot_page {
  *			without CHIPBOOT_IOC_DETACH
  *	EPOLLERR	(publisher) the handle is stale: RESET dropped it
  */
-/** CHIPBOOT_EVENT_COMPLETE - no channel is IDLE */
+/** CHIPBOOT_EVENT_COMPLETE - no channel is IDLE, and no RESET is under way */
 #define CHIPBOOT_EVENT_COMPLETE	0x1
 /** CHIPBOOT_EVENT_GONE - a channel answered SUCCESS and its process died since */
 #define CHIPBOOT_EVENT_GONE	0x2
@@ -294,7 +297,9 @@ struct chipboot_deadline {
  * struct chipboot_bind - argument of CHIPBOOT_IOC_BIND
  * @pid: in: the process whose death counts: 0 for the caller's, or a child of the
  *	caller's process (a zombie too), in the caller's pid namespace
- * @death_signal: in: signal it gets when the owner dies, 0 for none, else 1 to 64
+ * @death_signal: in: signal it gets when the owner dies, at once if that is dead
+ *	(not: detached, closed), 0 for none, else 1 to 64.  It is sent in the name of
+ *	the caller of BIND, by kill(2)'s rules
  * @flags: in: 0
  * @reserved: in: 0
  */
@@ -381,7 +386,7 @@ enum chipboot_owner_state {
 	CHIPBOOT_OWNER_ALIVE	= 0,
 	CHIPBOOT_OWNER_DETACHED	= 1,
 	CHIPBOOT_OWNER_CLOSED	= 2,
-	CHIPBOOT_OWNER_DEAD	= 3,
+	CHIPBOOT_OWNER_DEAD	= 3
 };
 
 /* &chipboot_status.flags */
@@ -461,9 +466,10 @@ struct chipboot_status {
  * On every handle: ENOTTY: no such ioctl.  EOPNOTSUPP: an ioctl of another kind
  * of handle.  EINVAL: an unknown flag, a non-zero reserved field, a struct
  * shorter than its first version.  E2BIG: a longer struct with a non-zero tail.
- * EFAULT: a bad pointer.  ENOMEM.  After every error nothing has changed.
+ * EFAULT: a bad pointer.  ENOMEM.  After every error nothing has changed, fields
+ * that are output excepted.  Direction bits of the number are not looked at.
  */
-#define CHIPBOOT_IOC_MAGIC	0xCB
+#define CHIPBOOT_IOC_MAGIC	0xC8
 
 /** CHIPBOOT_IOC_VERSION - (control) what is loaded */
 #define CHIPBOOT_IOC_VERSION \
@@ -475,7 +481,7 @@ struct chipboot_status {
  * The calling process (its thread group) becomes the owner.  EBADF: opened
  * read-only.  EINVAL: no channels.  ERANGE: more than
  * max_channels_per_session.  EDQUOT: the user's max_channels_per_user.
- * ENOSPC: the host's max_channels.  EMFILE, ENFILE: descriptors.
+ * ENOSPC: the host's max_channels.  EMFILE, ENFILE: descriptors.  EINTR: killed.
  */
 #define CHIPBOOT_IOC_CREATE \
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x01, struct chipboot_create)
@@ -504,7 +510,9 @@ struct chipboot_status {
 /**
  * CHIPBOOT_IOC_ABORT - (owner) IDLE channels become ERROR with the owner's text
  *
- * ENOENT, EINVAL: as RESET.  EMSGSIZE: more than 1023 bytes.
+ * ENOENT, EINVAL: as RESET.  EMSGSIZE: more than 1023 bytes.  The struct is found
+ * writable before anything changes; if another thread takes its memory away just
+ * then, EFAULT is returned and the verdicts stand.
  */
 #define CHIPBOOT_IOC_ABORT \
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x12, struct chipboot_abort)

@@ -275,8 +275,8 @@ int chipboot_session_observe(struct chipboot_session *session, uint32_t events,
 /**
  * chipboot_session_claim - take a channel, to answer for it or to hand it on
  *
- * If the last copy is closed before an answer and no process is bound, the channel
- * becomes ERROR by CHIPBOOT_BY_CLOSE.
+ * If the last copy is closed before an answer, the channel becomes ERROR by
+ * CHIPBOOT_BY_CLOSE, unless the process that is bound is exiting: then by its death.
  *
  * -EPERM: not the owner process, or detached.  -ENOENT: no such channel.  -EBUSY: its
  * claim lives.  -EALREADY, -ECANCELED: answered, by its publisher or another.
@@ -373,8 +373,7 @@ pid_t chipboot_fork(struct chipboot_session *session, uint32_t channel,
  *
  * -EPERM: called in the owner process itself.  -ENOENT: not claimed before the fork.
  * -EBUSY: another living process is bound to it.
- * -EOWNERDEAD: the owner is dead, and @death_signal (which is not sent to a process
- * that binds too late) was asked for.
+ * -EOWNERDEAD: the owner is dead, and @death_signal was asked for: it is on its way.
  */
 int chipboot_session_child(struct chipboot_session *session, uint32_t channel,
 			   int death_signal, uint32_t events,
@@ -442,7 +441,7 @@ int chipboot_receive(int socket, struct chipboot_publisher **publisher,
 /**
  * chipboot_publisher_close - close this copy and free it; NULL is ignored
  *
- * The last copy of an unanswered channel that has no process bound makes it ERROR.
+ * The last copy of an unanswered channel makes it ERROR.
  */
 void chipboot_publisher_close(struct chipboot_publisher *publisher);
 

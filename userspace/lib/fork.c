@@ -162,9 +162,7 @@ int chipboot_session_child(struct chipboot_session *session, uint32_t channel,
 	ret = cb_kernel_bind(publisher->fd, 0, death_signal);
 	if (ret < 0)
 		goto close_observer;
-	/*
-	 * From here on the owner's death sends the signal.  Was it before?
-	 */
+	/* If the owner is dead, the signal is on its way; one may ignore it. */
 	if (death_signal) {
 		ret = chipboot_publisher_info(publisher, &info);
 		if (ret < 0)
