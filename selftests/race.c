@@ -10,12 +10,20 @@
  * stays where both outcomes are about as likely, which is where the two system
  * calls overlap, whatever the speed of the machine.
  *
+ * The window in which a careless poll() would lose a wake-up is a few instructions
+ * long, and a publisher's whole critical section must fall into it.  So both are
+ * interrupted all the time, by a sampling clock of perf: what stops a waiter
+ * between two instructions makes the window as long as the interrupt.
+ *
  * "Slept": the waiter's voluntary context switches grew from just before poll()
  * to just after.  A poll that finds the event holding does not switch
  * voluntarily; one that goes to sleep does, exactly once.
  *
- * "Lost": poll() did not come back though the answer is there.  A time-out of
- * poll() alone is not that: on a busy machine the publisher may not have had its
+ * "Lost": the answer was there and nobody woke the waiter; its time-out of a minute
+ * did.  It need not show as a time-out: poll() looks once more when its time is
+ * up, and says that the event holds.  So the page's own time stamp decides: the
+ * wait lasted its full minute, though the answer is older than half of one.  A
+ * time-out alone is not it: on a busy machine the publisher may not have had its
  * processor yet.
  */
 /* vm: --cpus 2 --mem 512 --timeout 900 */
@@ -23,8 +31,10 @@
 #include "chipboot_test.h"
 
 #include <linux/futex.h>
+#include <linux/perf_event.h>
 
 #define LOST_MS		(60 * 1000)
+#define LOST_NS		(LOST_MS * 1000000ull)
 /* how far the walk may go from "both at once", in turns of spin() */
 #define DELAY_MAX	(1 << 20)
 
@@ -44,6 +54,23 @@ static void spin(__s32 turns)
 
 	for (i = 0; i < turns; i++)
 		;
+}
+
+/*
+ * Interrupt the caller every so many nanoseconds that it runs.  Nobody reads the
+ * samples.  Closed with the process.
+ */
+static int interrupt_me(__u64 ns)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_period = ns,
+	};
+
+	return cb_errno((int)syscall(SYS_perf_event_open, &attr, 0, -1, -1,
+				     PERF_FLAG_FD_CLOEXEC));
 }
 
 static long futex(__u32 *word, int op, __u32 val)
@@ -143,12 +170,13 @@ FIXTURE_SETUP(race)
 	ASSERT_LE(0, self->publisher);
 	if (!self->publisher) {
 		cb_die_with(parent);
-		if (cb_pin(1))
+		if (cb_pin(1) || interrupt_me(193 * 1000) < 0)
 			_exit(1);
 		publisher_main(self->r, self->pub);
 		_exit(0);
 	}
 	ASSERT_EQ(0, cb_pin(0));
+	ASSERT_LE(0, interrupt_me(83 * 1000));
 }
 
 FIXTURE_TEARDOWN(race)
@@ -191,7 +219,7 @@ TEST_F(race, none_is_lost)
 	__u32 random = 12345, same = 0;
 	int observer, ret, last = -1, now;
 	long before, after;
-	__u64 begin;
+	__u64 begin, entered, left;
 
 	observer = cb_observe(self->s.owner, CHIPBOOT_EVENT_COMPLETE);
 	ASSERT_LE(0, observer);
@@ -210,6 +238,7 @@ TEST_F(race, none_is_lost)
 		before = cb_my_voluntary();
 		start_round(self->r, round);
 		spin(mine);
+		entered = cb_now();
 		while (!(ret = wait_complete(variant->waiter, observer))) {
 			/* a minute has passed; is the answer there? */
 			ASSERT_EQ(CHIPBOOT_IDLE, cb_load_state(page))
@@ -219,10 +248,23 @@ TEST_F(race, none_is_lost)
 						     __ATOMIC_ACQUIRE))
 				TH_LOG("publisher in round %u",
 				       self->r->error_round);
+			ASSERT_EQ(0, waitpid(self->publisher, NULL, WNOHANG))
+				TH_LOG("no publisher in round %u", round);
+			ksft_print_msg("round %u: a minute without an answer; the publisher: state %c, system call %d\n",
+				       round, cb_task_state(self->publisher),
+				       cb_task_syscall(self->publisher));
 			late++;
+			entered = cb_now();
 		}
 		after = cb_my_voluntary();
+		left = cb_now();
 		ASSERT_EQ(1, ret) TH_LOG("round %u", round);
+		if (left - entered >= LOST_NS) {
+			ASSERT_GT(LOST_NS / 2, left - page->updated_ns)
+				TH_LOG("LOST in round %u: woken by its time-out, %llu ms after the answer",
+				       round, (unsigned long long)
+				       ((left - page->updated_ns) / 1000000));
+		}
 		/* what woke it is this round's answer, and all of it */
 		ASSERT_EQ(CHIPBOOT_SUCCESS, cb_load_state(page))
 			TH_LOG("round %u", round);
