@@ -165,12 +165,19 @@ kselftest:
 	$(Q)selftests/vm/kselftest
 
 # Static: a test program travels into the machine alone.
+TEST_CC	= $(CC)
+TEST_LIB = $(LIB_A)
 $(TESTS_BIN): $(B)/selftests/%: selftests/%.c $(LIB_A) | kselftest
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(UCFLAGS) -Wno-missing-prototypes -Wno-shadow \
+	$(Q)$(TEST_CC) $(UCFLAGS) -Wno-missing-prototypes -Wno-shadow \
 		-isystem $(KSELFTEST) $(CFLAGS) -MF $@.d -MT $@ \
-		-static -o $@ $< $(LIB_A) -pthread
+		-static -o $@ $< $(TEST_LIB) -pthread
+
+# One of them is a 32-bit program: i686's libc, and none of our library.
+$(B)/selftests/interface32: TEST_CC = $(if $(findstring clang,$(CC)),\
+	$(CC) --target=i686-linux-gnu,i686-linux-gnu-gcc)
+$(B)/selftests/interface32: TEST_LIB :=
 
 # The state machine, which has no file or task types, on the host, with shims.
 UNIT_CC	= $(CC) -std=gnu11 -D_GNU_SOURCE -MMD -MP -Wall -Wextra -Werror \
