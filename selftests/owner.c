@@ -15,6 +15,12 @@ struct note {
 	pid_t run[N];
 	int ret[32];
 	struct chipboot_status st;
+	/* counts(): what it is asked, and its answer */
+	struct {
+		char what;
+		__u32 signal;
+		int ret;
+	} ask[N];
 };
 
 struct launch;
@@ -62,6 +68,62 @@ static void asks_for_sigterm(struct launch *l, __u32 ch)
 {
 	l->note->ret[ch] = cb_bind(l->pub[ch], 0, SIGTERM);
 	sleeps(l, ch);
+}
+
+/* A real-time signal: each one sent is one delivered. */
+#define DEATH_SIGNAL	((__u32)SIGRTMIN)
+
+/* How many have come?  The first may take until then. */
+static int signals_taken(int patience_ms)
+{
+	struct timespec wait = {
+		.tv_sec = patience_ms / 1000,
+		.tv_nsec = patience_ms % 1000 * 1000000L,
+	};
+	const struct timespec none = { .tv_sec = 0 };
+	sigset_t set;
+	int n = 0;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN);
+	while (sigtimedwait(&set, NULL, n ? &none : &wait) > 0)
+		n++;
+	return n;
+}
+
+/* 'b': BINDs itself; 't': takes what has come; 'w': waits for one before. */
+static void counts(struct launch *l, __u32 ch)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_BLOCK, &all, NULL);
+	for (;;) {
+		pt_say(&l->run[ch]);
+		pt_wait_go(&l->run[ch]);
+		switch (l->note->ask[ch].what) {
+		case 'b':
+			l->note->ask[ch].ret = cb_bind(l->pub[ch], 0,
+						       l->note->ask[ch].signal);
+			break;
+		case 't':
+			l->note->ask[ch].ret = signals_taken(0);
+			break;
+		case 'w':
+			l->note->ask[ch].ret = signals_taken(CB_PATIENCE_MS / 2);
+			break;
+		}
+	}
+}
+
+/* Its answer; -EPROTO if it gives none. */
+static int ask(struct launch *l, __u32 ch, char what, __u32 signal)
+{
+	l->note->ask[ch].what = what;
+	l->note->ask[ch].signal = signal;
+	if (pt_go(&l->run[ch]) || pt_await(&l->run[ch]))
+		return -EPROTO;
+	return l->note->ask[ch].ret;
 }
 
 static void closes_all(struct launch *l, __u32 ch)
@@ -822,6 +884,286 @@ TEST_F(owner, death_signal_follows_the_binding)
 	ASSERT_OK(alive_and_unsignalled(l, 1));
 	ASSERT_OK(alive_and_unsignalled(l, 3));
 	ASSERT_OK(alive_and_unsignalled(l, 4));
+}
+
+/* ---- death signals that are asked for late -------------------------------- */
+
+/* Signals go out by channel, so when this one has its, the others have theirs. */
+#define LAST	(N - 1)
+
+/* A BIND of its own for LAST, and its signal has come. */
+static const char *last_is_signalled(struct launch *l)
+{
+	int ret = ask(l, LAST, 'b', DEATH_SIGNAL);
+
+	if (ret)
+		return cb_complain(&l->s, "BIND: %s", strerror(-ret));
+	cb_want_bound(&l->s, LAST, l->run[LAST].pid);
+	ret = ask(l, LAST, 'w', 0);
+	if (ret != 1)
+		return cb_complain(&l->s, "signals after BIND: %d", ret);
+	return "";
+}
+
+/* The others have been sent so many each since they were asked last. */
+static const char *others_took(struct launch *l, const int want[LAST])
+{
+	__u32 ch;
+	int got;
+
+	for (ch = 0; ch < LAST; ch++) {
+		got = ask(l, ch, 't', 0);
+		if (got != want[ch])
+			return cb_complain(&l->s, "channel %u: %d signals, not %d",
+					   ch, got, want[ch]);
+	}
+	return "";
+}
+
+static void all_count(struct launch *l)
+{
+	__u32 ch;
+
+	for (ch = 0; ch < N; ch++) {
+		l->runtime[ch] = counts;
+		l->death_signal[ch] = -1;
+	}
+}
+
+/*
+ * A binding is signalled once: those that were there when the owner died, then each
+ * new one, also of the same process, and nobody for another's.
+ */
+TEST_F(owner, death_signal_for_late_bindings)
+{
+	struct launch *l = &self->l;
+	__u32 ch;
+
+	all_count(l);
+	l->death_signal[0] = (int)DEATH_SIGNAL;
+	l->death_signal[1] = 0;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, ask(l, 2, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 2, l->run[2].pid);
+	ASSERT_STATE(&l->s);
+	for (ch = 0; ch < N; ch++)
+		ASSERT_EQ(0, ask(l, ch, 't', 0));
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(0, pt_wait_dead(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_STATE(&l->s);
+	/* 3 is bound while it is still a zombie, LAST when it is not */
+	ASSERT_EQ(0, ask(l, 3, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 3, l->run[3].pid);
+	ASSERT_EQ(1, ask(l, 3, 'w', 0));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	ASSERT_OK(last_is_signalled(l));
+	ASSERT_OK(others_took(l, (int[]){ 1, 0, 1, 0, 0 }));
+	ASSERT_STATE(&l->s);
+
+	/* again: 0 by itself, 1 asks for the first time, 2 for nothing any more */
+	ASSERT_EQ(0, ask(l, 0, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 0, l->run[0].pid);
+	ASSERT_EQ(1, ask(l, 0, 'w', 0));
+	ASSERT_EQ(0, ask(l, 1, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 1, l->run[1].pid);
+	ASSERT_EQ(1, ask(l, 1, 'w', 0));
+	ASSERT_EQ(0, ask(l, 2, 'b', 0));
+	cb_want_bound(&l->s, 2, l->run[2].pid);
+	/* 4 by its new parent, this process */
+	ASSERT_EQ(0, cb_bind(l->pub[4], l->run[4].pid, DEATH_SIGNAL));
+	cb_want_bound(&l->s, 4, l->run[4].pid);
+	ASSERT_EQ(1, ask(l, 4, 'w', 0));
+	ASSERT_OK(last_is_signalled(l));
+	ASSERT_OK(others_took(l, (int[]){ 0, 0, 0, 0, 0 }));
+	ASSERT_STATE(&l->s);
+
+	/* an answered channel's binding too */
+	ASSERT_EQ(0, ask(l, 3, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 3, l->run[3].pid);
+	ASSERT_EQ(0, kill(l->run[2].pid, SIGKILL));
+	ASSERT_OK(runtime_died(l, 2, SIGKILL));
+	ASSERT_EQ(0, cb_bind(l->pub[2], l->run[4].pid, DEATH_SIGNAL));
+	cb_want_bound(&l->s, 2, l->run[4].pid);
+	ASSERT_EQ(1, ask(l, 4, 'w', 0));
+	ASSERT_EQ(1, ask(l, 3, 'w', 0));
+	ASSERT_STATE(&l->s);
+}
+
+/* Long enough for a signal that should not be sent. */
+static void let_signals_come(void)
+{
+	const struct timespec nap = { .tv_nsec = 200 * 1000 * 1000 };
+
+	nanosleep(&nap, NULL);
+}
+
+/* Asked for after DETACH: never, not even when the process dies that was the owner. */
+TEST_F(owner, no_death_signal_after_detach)
+{
+	struct launch *l = &self->l;
+
+	all_count(l);
+	l->act = detaches;
+	l->death_signal[1] = (int)DEATH_SIGNAL;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	ASSERT_EQ(0, l->note->ret[0]);
+	ASSERT_EQ(0, ask(l, 0, 'b', DEATH_SIGNAL));
+	let_signals_come();
+	ASSERT_OK(others_took(l, (int[]){ 0, 0, 0, 0, 0 }));
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	ASSERT_EQ(0, ask(l, 2, 'b', DEATH_SIGNAL));
+	let_signals_come();
+	ASSERT_OK(others_took(l, (int[]){ 0, 0, 0, 0, 0 }));
+}
+
+/* Asked for after the owner has closed its handle: once, when it dies. */
+TEST_F(owner, death_signal_after_close)
+{
+	struct launch *l = &self->l;
+
+	all_count(l);
+	l->act = closes_owner;
+	l->death_signal[1] = (int)DEATH_SIGNAL;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	if (l->sole)
+		want_owner(l, CHIPBOOT_OWNER_CLOSED);
+	ASSERT_EQ(0, ask(l, 0, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, 0, l->run[0].pid);
+	ASSERT_STATE(&l->s);
+	let_signals_come();
+	ASSERT_OK(others_took(l, (int[]){ 0, 0, 0, 0, 0 }));
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_OK(last_is_signalled(l));
+	ASSERT_OK(others_took(l, (int[]){ 1, 1, 0, 0, 0 }));
+	ASSERT_STATE(&l->s);
+	ASSERT_OK(last_is_signalled(l));
+	ASSERT_OK(others_took(l, (int[]){ 0, 0, 0, 0, 0 }));
+}
+
+/* ---- death signals and users ---------------------------------------------- */
+
+struct ids {
+	uid_t uid, euid, suid;
+};
+
+#define ROOT	0
+#define ALICE	1001
+#define BOB	1002
+
+/* Who the runtimes become, after they were bound. */
+static const struct ids becomes[N] = {
+	{ ALICE, ALICE, ALICE },
+	{ BOB, BOB, BOB },
+	{ ROOT, ROOT, ROOT },
+	{ BOB, ALICE, BOB },	/* kill(2) does not look at the effective one */
+	{ BOB, BOB, ALICE },
+	{ BOB, BOB, BOB },	/* binds itself */
+};
+
+/* The launcher's, from before it binds. */
+static struct ids binder_ids;
+
+static void become(const struct ids *ids)
+{
+	if (setresuid(ids->uid, ids->euid, ids->suid))
+		_exit(107);
+}
+
+static void becomes_and_counts(struct launch *l, __u32 ch)
+{
+	pt_say(&l->run[ch]);
+	pt_wait_go(&l->run[ch]);
+	become(&becomes[ch]);
+	counts(l, ch);
+}
+
+/* The session is root's; then the launcher is not root any more, and binds. */
+static void becomes_and_binds(struct launch *l, struct cb_session *s)
+{
+	__u32 ch;
+
+	(void)s;
+	become(&binder_ids);
+	for (ch = 0; ch < LAST; ch++)
+		l->note->ret[ch] = cb_bind(l->pub[ch], l->note->run[ch],
+					   DEATH_SIGNAL);
+	pt_say(&l->launcher);
+	pt_wait_go(&l->launcher);
+	/* now they are who they are: what does kill(2) say? */
+	for (ch = 0; ch < LAST; ch++)
+		l->note->ret[N + ch] = cb_errno(kill(l->note->run[ch], 0));
+}
+
+/* The signal is sent where the one who asked for it could send it by kill(2). */
+static void users(struct __test_metadata *_metadata, struct launch *l,
+		  struct ids ids, const int want[LAST])
+{
+	__u32 ch;
+
+	binder_ids = ids;
+	for (ch = 0; ch < N; ch++) {
+		l->runtime[ch] = becomes_and_counts;
+		l->death_signal[ch] = -1;
+	}
+	l->act = becomes_and_binds;
+	ASSERT_OK(launch_start(l));
+	ASSERT_EQ(0, launch_act(l));
+	for (ch = 0; ch < LAST; ch++) {
+		ASSERT_EQ(0, l->note->ret[ch]);
+		cb_want_bound(&l->s, ch, l->run[ch].pid);
+	}
+	ASSERT_STATE(&l->s);
+	for (ch = 0; ch < N; ch++) {
+		ASSERT_EQ(0, pt_go(&l->run[ch]));
+		ASSERT_EQ(0, pt_await(&l->run[ch]));
+	}
+	ASSERT_EQ(0, ask(l, LAST, 'b', DEATH_SIGNAL));
+	cb_want_bound(&l->s, LAST, l->run[LAST].pid);
+	ASSERT_EQ(0, launch_act(l));
+	for (ch = 0; ch < LAST; ch++)
+		ASSERT_EQ(want[ch] ? 0 : -EPERM, l->note->ret[N + ch])
+			TH_LOG("the test's own table, channel %u", ch);
+
+	ASSERT_EQ(0, kill(l->launcher.pid, SIGKILL));
+	ASSERT_EQ(SIGKILL, cb_reap(l->launcher.pid));
+	want_owner(l, CHIPBOOT_OWNER_DEAD);
+	ASSERT_EQ(1, ask(l, LAST, 'w', 0));
+	ASSERT_OK(others_took(l, want));
+	ASSERT_STATE(&l->s);
+}
+
+TEST_F(owner, death_signal_from_a_user)
+{
+	users(_metadata, &self->l, (struct ids){ ALICE, ALICE, ALICE },
+	      (int[]){ 1, 0, 0, 0, 1 });
+}
+
+TEST_F(owner, death_signal_from_root)
+{
+	users(_metadata, &self->l, (struct ids){ ROOT, ROOT, ROOT },
+	      (int[]){ 1, 1, 1, 1, 1 });
+}
+
+/* Root for as long as it likes, but not now. */
+static const struct ids half_root = { ROOT, ALICE, ROOT };
+
+TEST_F(owner, death_signal_from_half_a_root)
+{
+	users(_metadata, &self->l, half_root, (int[]){ 1, 0, 1, 0, 1 });
+}
+
+TEST_F(owner, death_signal_from_two_users)
+{
+	users(_metadata, &self->l, (struct ids){ ALICE, BOB, ALICE },
+	      (int[]){ 1, 1, 0, 1, 1 });
 }
 
 /* ---- who is the owner ---------------------------------------------------- */

@@ -260,13 +260,13 @@ enum { SELECT, POLL, PPOLL, EPOLL_LEVEL, EPOLL_EDGE, IO_URING };
 
 static const struct mechanism mechanism[] = {
 	[SELECT] = { "select", by_select, CB_NR_SELECT, SYS_pselect6, true },
-	[POLL] = { "poll", by_poll, CB_NR_POLL, SYS_ppoll },
-	[PPOLL] = { "ppoll", by_ppoll, SYS_ppoll, -1 },
+	[POLL] = { "poll", by_poll, CB_NR_POLL, SYS_ppoll, false },
+	[PPOLL] = { "ppoll", by_ppoll, SYS_ppoll, -1, false },
 	[EPOLL_LEVEL] = { "epoll, level", by_epoll_level, CB_NR_EPOLL,
-			  SYS_epoll_pwait },
+			  SYS_epoll_pwait, false },
 	[EPOLL_EDGE] = { "epoll, edge", by_epoll_edge, CB_NR_EPOLL,
-			 SYS_epoll_pwait },
-	[IO_URING] = { "io_uring", by_io_uring, SYS_io_uring_enter, -1 },
+			 SYS_epoll_pwait, false },
+	[IO_URING] = { "io_uring", by_io_uring, SYS_io_uring_enter, -1, false },
 };
 
 static void *waiter_main(void *arg)
@@ -1393,6 +1393,46 @@ TEST(level_falls_with_reset)
 	EXPECT_EQ(0, cb_revents(s.owner));
 	close(fd);
 	close(pub);
+	cb_session_close(&s);
+}
+
+/*
+ * What io_uring is told of a publisher handle that RESET drops is whole: EPOLLERR,
+ * and EPOLLPRI for the ERROR of a channel that the RESET leaves alone.  (EPOLLHUP
+ * cannot hold then: who could RESET is alive.)  EPOLLPRI alone does not end this wait,
+ * see uring_pri_control(); where it does, there is nothing to see.
+ */
+TEST(stale_publisher_in_io_uring)
+{
+	struct waiter w = {
+		.m = &mechanism[IO_URING],
+		.interest = POLLIN | POLLPRI,
+	};
+	struct cb_session s;
+	int pub[3], i;
+
+	catch_usr1();
+	uring_pri_control(_metadata);
+	if (!uring_sleeps_through_pri)
+		SKIP(return, "this kernel's io_uring is woken by EPOLLPRI");
+	ASSERT_EQ(0, cb_session_open(&s, 3)) TH_LOG("%s", s.why);
+	for (i = 0; i < 3; i++) {
+		pub[i] = cb_claim(s.owner, (__u32)i, NULL);
+		ASSERT_LE(0, pub[i]);
+	}
+	ASSERT_EQ(0, cb_success(pub[0], 1));
+	w.fd = pub[0];
+	ASSERT_EQ(0, waiter_start(&w));
+	ASSERT_EQ(0, waiter_asleep(&w));
+	ASSERT_EQ(0, cb_error(pub[1], 1, -5, "x"));
+	ASSERT_EQ(0, waiter_asleep(&w));
+	/* channel 2 is IDLE: COMPLETE does not hold */
+	ASSERT_EQ(0, cb_reset(s.owner, 0, 1, 0));
+	ASSERT_EQ(0, waiter_back(&w));
+	EXPECT_EQ(POLLERR | POLLPRI, w.result);
+	EXPECT_EQ(POLLERR | POLLPRI, cb_revents(pub[0]));
+	for (i = 0; i < 3; i++)
+		close(pub[i]);
 	cb_session_close(&s);
 }
 
