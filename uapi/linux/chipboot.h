@@ -427,7 +427,8 @@ enum chipboot_owner_state {
  * @handle_generation: out: publisher: the generation this handle may publish in,
  *	0 if the handle is stale; other handles: 0
  * @events: out: the events this handle is subscribed to
- * @holds: out: which CHIPBOOT_EVENT_* hold now, for this handle (before ACK)
+ * @holds: out: which CHIPBOOT_EVENT_* hold now, subscribed to or not; CHANGE as
+ *	this handle has it, before ACK
  * @reserved: out: zero
  *
  * All of it is one moment's truth, taken under the session's lock.  The channel_*
