@@ -50,10 +50,8 @@ struct rendezvous {
 /* Turns of a loop that the compiler keeps. */
 static void spin(__s32 turns)
 {
-	volatile __s32 i;
-
-	for (i = 0; i < turns; i++)
-		;
+	while (turns-- > 0)
+		__asm__ volatile("" : : : "memory");
 }
 
 /*

@@ -579,15 +579,13 @@ struct chipboot_status {
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x40, struct chipboot_status)
 
 /* Layout is ABI: the same for 32- and 64-bit callers, in C and in C++. */
-#if defined(__cplusplus) && __cplusplus >= 201103L
+#if !defined(__cplusplus) || __cplusplus >= 201103L
+#ifdef __cplusplus
 #define CHIPBOOT_ASSERT_SIZE(type, size) \
 	static_assert(sizeof(struct type) == (size), #type)
-#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
-#define CHIPBOOT_ASSERT_SIZE(type, size) \
-	_Static_assert(sizeof(struct type) == (size), #type)
 #else
 #define CHIPBOOT_ASSERT_SIZE(type, size) \
-	struct type
+	__extension__ _Static_assert(sizeof(struct type) == (size), #type)
 #endif
 CHIPBOOT_ASSERT_SIZE(chipboot_page, CHIPBOOT_PAGE_SIZE);
 CHIPBOOT_ASSERT_SIZE(chipboot_version, 48);
@@ -603,5 +601,6 @@ CHIPBOOT_ASSERT_SIZE(chipboot_publish, 64);
 CHIPBOOT_ASSERT_SIZE(chipboot_read, 16);
 CHIPBOOT_ASSERT_SIZE(chipboot_status, 112);
 #undef CHIPBOOT_ASSERT_SIZE
+#endif
 
 #endif /* _LINUX_CHIPBOOT_H */
