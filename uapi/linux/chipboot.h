@@ -579,13 +579,14 @@ struct chipboot_status {
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x40, struct chipboot_status)
 
 /* Layout is ABI: the same for 32- and 64-bit callers, in C and in C++. */
-#if !defined(__cplusplus) || __cplusplus >= 201103L
+#if (defined(__cplusplus) && __cplusplus >= 201103L) || \
+	(defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L)
 #ifdef __cplusplus
 #define CHIPBOOT_ASSERT_SIZE(type, size) \
 	static_assert(sizeof(struct type) == (size), #type)
 #else
 #define CHIPBOOT_ASSERT_SIZE(type, size) \
-	__extension__ _Static_assert(sizeof(struct type) == (size), #type)
+	_Static_assert(sizeof(struct type) == (size), #type)
 #endif
 CHIPBOOT_ASSERT_SIZE(chipboot_page, CHIPBOOT_PAGE_SIZE);
 CHIPBOOT_ASSERT_SIZE(chipboot_version, 48);
