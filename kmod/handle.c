@@ -10,6 +10,7 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/ktime.h>
 #include <linux/pid.h>
 #include <linux/seq_file.h>
@@ -35,8 +36,20 @@ int new_file_open(struct new_file *new, const char *name,
 		  const struct file_operations *fops, void *private,
 		  int access)
 {
-	int fd = get_unused_fd_flags(O_CLOEXEC);
+	struct page *spare;
+	int fd;
 
+	/*
+	 * The VFS allocates a file's parts in its own way, and in a full memory
+	 * cgroup that calls the OOM killer.  So more than they need (less than a
+	 * page) is asked for by our rules first and given back: it stays in the
+	 * cgroup's stock of this processor, where the VFS finds it.
+	 */
+	spare = alloc_pages(CHIPBOOT_GFP, 1);
+	if (!spare)
+		return -ENOMEM;
+	__free_pages(spare, 1);
+	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0)
 		return fd;
 	new->file = anon_inode_getfile(name, fops, private, access);
