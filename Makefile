@@ -204,7 +204,7 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
-.PHONY: programs vm-parts test-parts demo test check vm
+.PHONY: programs vm-parts test-parts demo test test-mutants check vm
 programs: $(TESTS_BIN) $(UNIT_BIN) $(B)/vm/init
 vm-parts: module-vm userspace $(B)/vm/init
 test-parts: vm-parts programs
@@ -223,6 +223,12 @@ test:
 	@$(DEPS) --install test
 	@$(MAKE) test-parts
 	$(Q)selftests/run $(TESTS)
+
+# A broken module must not pass: MUTANTS="stale-death-accepted ..." breaks it so.
+test-mutants:
+	@$(DEPS) --install test
+	@$(MAKE) test-parts
+	$(Q)selftests/mutants/run $(MUTANTS)
 
 check:
 	@$(DEPS) --install check
@@ -289,6 +295,7 @@ help:
 	@echo "make install    DESTDIR= prefix=/usr/local (also: uninstall)"
 	@echo "make demo       the main job, in a throwaway machine"
 	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
+	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make vm         a shell in the throwaway machine"
 	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12"
