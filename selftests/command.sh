@@ -208,6 +208,8 @@ ok 'time-out with --keep-going: the others go on'
 
 signalled() { # SIGNAL CODE SCRIPT
 	why=
+	# Here, not by the job's redirection: the last run's "ready" is in it.
+	: >"$out"
 	chipboot run -n 3 --kill-after 2 -- sh -c "$3" >"$out" 2>&1 </dev/null &
 	launcher=$!
 	until [ "$(grep -c ready "$out")" -eq 3 ]; do sleep 0.1; done
@@ -232,6 +234,7 @@ says caught
 ok 'the processes can end by themselves'
 
 why=
+: >"$out"
 chipboot run -n 3 -- sh -c 'echo ready; exec sleep 1000' >"$out" 2>&1 </dev/null &
 launcher=$!
 until [ "$(grep -c ready "$out")" -eq 3 ]; do sleep 0.1; done
