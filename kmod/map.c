@@ -53,8 +53,7 @@ void session_free_pages(struct session *s)
 
 /*
  * Nothing to do: all pages are inserted at once, and a fault (after MADV_DONTNEED)
- * is SIGBUS.  But ops there must be, or the mapping would count as anonymous and
- * such a fault would make up a page of zeros.
+ * is SIGBUS, never a made-up page.
  */
 static const struct vm_operations_struct session_vm_ops = { };
 
