@@ -7,6 +7,7 @@
 #include "process_test.h"
 
 #include <dirent.h>
+#include <linux/userfaultfd.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 
@@ -128,6 +129,190 @@ TEST_F(catchers, bind_under_a_debugger)
 	EXPECT_EQ(0, cb_reap(debugger.pid));
 	kill(child.pid, SIGKILL);
 	EXPECT_EQ(SIGKILL, cb_reap(child.pid));
+}
+
+/* ---- bindings that are nobody's any more --------------------------------- */
+
+/* A process that does nothing. */
+static pid_t sleeper(struct pt_kid *k)
+{
+	pid_t pid = pt_fork(k);
+
+	if (!pid)
+		pt_sleep_for_ever();
+	return pid;
+}
+
+/*
+ * A binding that another has replaced is gone with its session: who was bound by it
+ * dies later, and there is nobody to be told.
+ */
+TEST_F(catchers, replaced_binding_is_gone)
+{
+	struct pt_kid first, second;
+
+	ASSERT_LE(0, sleeper(&first));
+	ASSERT_LE(0, sleeper(&second));
+	ASSERT_EQ(0, cb_bind(self->pub, first.pid, 0));
+	ASSERT_EQ(0, cb_bind(self->pub, second.pid, 0));
+	close(self->pub);
+	self->pub = -1;
+	cb_session_close(&self->s);
+	kill(first.pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, cb_reap(first.pid));
+	kill(second.pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, cb_reap(second.pid));
+}
+
+/* The same for one that was refused, because another process is bound and lives. */
+TEST_F(catchers, refused_binding_is_gone)
+{
+	struct pt_kid bound, other;
+	int *ret = cb_shared(4096);
+	pid_t pid;
+
+	ASSERT_LE(0, sleeper(&bound));
+	ASSERT_EQ(0, cb_bind(self->pub, bound.pid, 0));
+	*ret = 1;
+	pid = pt_fork(&other);
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		*ret = cb_bind(self->pub, 0, 0);
+		/* its copies must not keep the session */
+		munmap((void *)(uintptr_t)self->s.map, self->s.stride);
+		close(self->s.observer);
+		close(self->s.owner);
+		close(self->s.control);
+		close(self->pub);
+		pt_say(&other);
+		pt_sleep_for_ever();
+	}
+	ASSERT_EQ(0, pt_await(&other));
+	EXPECT_EQ(-EBUSY, *ret);
+	kill(bound.pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, cb_reap(bound.pid));
+	close(self->pub);
+	self->pub = -1;
+	cb_session_close(&self->s);
+	kill(other.pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, cb_reap(other.pid));
+}
+
+/* In the owner process: it is killed with the only handles that there are. */
+static void owner_of_one(struct pt_kid *self, struct pt_kid *runtime)
+{
+	int control = cb_open();
+	int owner = cb_create(control, 1, NULL);
+	int pub = cb_claim(owner, 0, NULL);
+
+	if (!pt_fork(runtime)) {
+		close(pub);
+		close(owner);
+		close(control);
+		pt_say(runtime);
+		pt_sleep_for_ever();
+	}
+	if (pub < 0 || cb_bind(pub, runtime->pid, SIGTERM))
+		_exit(100);
+	pt_say(self);
+	pt_sleep_for_ever();
+}
+
+/* A session that ends by its owner's death still sends the death signals. */
+TEST_F(catchers, last_files_go_with_the_owner)
+{
+	struct pt_kid *kid = cb_shared(2 * sizeof(*kid));
+	pid_t pid;
+
+	ASSERT_EQ(0, pt_adopt_orphans());
+	pt_unleashed = true;
+	pid = pt_fork(&kid[0]);
+	ASSERT_LE(0, pid);
+	if (!pid)
+		owner_of_one(&kid[0], &kid[1]);
+	ASSERT_EQ(0, pt_await(&kid[0]));
+	kill(kid[0].pid, SIGKILL);
+	EXPECT_EQ(SIGKILL, cb_reap(kid[0].pid));
+	EXPECT_EQ(SIGTERM, cb_reap(kid[1].pid));
+}
+
+/* ---- CLAIM and RESET ------------------------------------------------------ */
+
+struct claimer {
+	int owner;
+	struct chipboot_claim *claim;
+	int ret;
+};
+
+static int thread_claims(void *arg)
+{
+	struct claimer *c = arg;
+
+	c->ret = cb_ioctl(c->owner, CHIPBOOT_IOC_CLAIM, c->claim);
+	return 0;
+}
+
+/* From here on the page of @claim stalls whoever writes to it.  A userfaultfd. */
+static int stall_writes(struct chipboot_claim *claim)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	};
+	struct uffdio_register reg = {
+		.range = { .start = cb_ptr(claim), .len = getpagesize() },
+		.mode = UFFDIO_REGISTER_MODE_WP,
+	};
+	struct uffdio_writeprotect wp = {
+		.range = reg.range,
+		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
+	};
+	int uffd = cb_errno(syscall(SYS_userfaultfd, O_CLOEXEC));
+
+	if (uffd < 0)
+		return uffd;
+	if (ioctl(uffd, UFFDIO_API, &api) ||
+	    ioctl(uffd, UFFDIO_REGISTER, &reg) ||
+	    ioctl(uffd, UFFDIO_WRITEPROTECT, &wp)) {
+		close(uffd);
+		return -EOPNOTSUPP;
+	}
+	return uffd;
+}
+
+/* A RESET comes while CLAIM is telling the generation: it is told anew. */
+TEST_F(catchers, claim_across_a_reset)
+{
+	struct claimer c = { .owner = self->s.owner, .ret = 1 };
+	struct uffdio_writeprotect on = { .mode = 0 };
+	struct pollfd stalled = { .events = POLLIN };
+	pid_t tid;
+
+	c.claim = mmap(NULL, getpagesize(), PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)c.claim);
+	close(self->pub);
+	ASSERT_EQ(0, cb_reset(self->s.owner, 0, 1, 0));
+	memset(c.claim, 0, getpagesize());
+	stalled.fd = stall_writes(c.claim);
+	if (stalled.fd == -EOPNOTSUPP)
+		SKIP(return, "no write-protecting userfaultfd on this kernel");
+	ASSERT_LE(0, stalled.fd);
+	tid = pt_thread(thread_claims, &c, 0);
+	ASSERT_LE(0, tid);
+	ASSERT_EQ(1, poll(&stalled, 1, CB_PATIENCE_MS));
+	/* it has looked: generation 2, and is about to say so */
+	ASSERT_EQ(0, cb_abort(self->s.owner, 0, 1, -9, "enough", NULL));
+	ASSERT_EQ(0, cb_reset(self->s.owner, 0, 1, 0));
+	on.range.start = cb_ptr(c.claim);
+	on.range.len = getpagesize();
+	ASSERT_EQ(0, ioctl(stalled.fd, UFFDIO_WRITEPROTECT, &on));
+	pt_wait_task_gone(getpid(), tid);
+	self->pub = c.ret;
+	ASSERT_LE(0, self->pub);
+	EXPECT_EQ(3, c.claim->generation);
+	EXPECT_EQ(0, cb_success(self->pub, c.claim->generation));
+	close(stalled.fd);
 }
 
 /* ---- a whole process exits, and one thread has files of its own ---------- */

@@ -9,6 +9,8 @@
  */
 #include "process_test.h"
 
+#include <sched.h>
+
 #define N	5
 #define MS	1000000ull
 #define SECOND	(1000 * MS)
@@ -374,6 +376,81 @@ TEST_F(deadline, next_round)
 	want_all_expired(r);
 	ASSERT_STATE(&r->s);
 	EXPECT_EQ(2 * N, r->s.want[N - 1].order);
+}
+
+/*
+ * One that has fired has no part in the next round, whatever else the session's work
+ * item is queued for: here, to tell of two deaths.  What the first has queued is
+ * through when the second is told.
+ */
+TEST_F(deadline, next_round_has_work)
+{
+	struct pt_rig *r = &self->r;
+	struct chipboot_status st;
+	struct pt_kid kid[2];
+	struct pollfd p = { .fd = r->s.observer, .events = POLLIN };
+	pid_t pid;
+	__u32 ch;
+
+	fires_at_once(_metadata, r, cb_now() - 1);
+	ASSERT_EQ(0, cb_reset(r->s.owner, 0, N,
+			      CHIPBOOT_RESET_KEEP_PUBLISHERS));
+	for (ch = 0; ch < 2; ch++) {
+		pid = pt_fork(&kid[ch]);
+		ASSERT_LE(0, pid);
+		if (!pid)
+			pt_sleep_for_ever();
+		ASSERT_EQ(0, cb_bind(r->pub[ch], kid[ch].pid, 0));
+	}
+	for (ch = 0; ch < 2; ch++) {
+		ASSERT_EQ(0, cb_status(r->s.observer, CHIPBOOT_NO_CHANNEL,
+				       CHIPBOOT_STATUS_ACK, &st));
+		kill(kid[ch].pid, SIGKILL);
+		ASSERT_EQ(1, poll(&p, 1, CB_PATIENCE_MS));
+		ASSERT_EQ(SIGKILL, cb_reap(kid[ch].pid));
+	}
+	ASSERT_EQ(0, cb_status(r->s.observer, CHIPBOOT_NO_CHANNEL, 0, &st));
+	EXPECT_EQ(2, st.error);
+	EXPECT_EQ(N - 2, st.idle);
+}
+
+/*
+ * A past one has fired when the ioctl returns, by the ioctl itself: the work item
+ * cannot have run, because the caller does not let go of its processor.
+ */
+TEST_F(deadline, past_by_the_caller)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	struct pt_rig *r = &self->r;
+	__u32 round;
+
+	ASSERT_EQ(0, cb_pin(0));
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &param));
+	for (round = 0; round < 20; round++) {
+		ASSERT_EQ(0, cb_deadline(r->s.owner, 1,
+					 CHIPBOOT_DEADLINE_ABSOLUTE));
+		ASSERT_EQ(CHIPBOOT_ERROR, cb_load_state(cb_page(&r->s, 0)))
+			TH_LOG("round %u", round);
+		ASSERT_EQ(0, cb_reset(r->s.owner, 0, N,
+				      CHIPBOOT_RESET_KEEP_PUBLISHERS));
+	}
+}
+
+/* Set, moved and cleared: who waits for changes hears of it. */
+TEST_F(deadline, is_a_change)
+{
+	const __u64 at[] = { HOUR, 2 * HOUR, 0 };
+	struct pt_rig *r = &self->r;
+	struct chipboot_status st;
+	__u32 i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_EQ(0, cb_status(r->s.observer, CHIPBOOT_NO_CHANNEL,
+				       CHIPBOOT_STATUS_ACK, &st));
+		ASSERT_EQ(0, cb_revents(r->s.observer));
+		ASSERT_EQ(0, cb_deadline(r->s.owner, at[i], 0));
+		EXPECT_EQ(POLLIN | POLLRDNORM, cb_revents(r->s.observer));
+	}
 }
 
 /* Bound processes are not killed by it, and their later end is no news. */

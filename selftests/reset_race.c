@@ -279,4 +279,80 @@ TEST_F(reset_race, complete_is_of_one_round)
 	EXPECT_LT(0, sh->between);
 }
 
+/* ---- two threads' RESETs -------------------------------------------------- */
+
+#define MANY		4096
+#define PAIRS		40
+
+struct pair {
+	int owner;
+	unsigned int here;	/* how many have come to this round's start */
+	int ret[2];
+};
+
+struct half {
+	struct pair *pair;
+	int which;
+};
+
+/* Both begin at once, each on a processor of its own. */
+static void reset_together(struct pair *p, int which, unsigned int round)
+{
+	__atomic_add_fetch(&p->here, 1, __ATOMIC_ACQ_REL);
+	while (__atomic_load_n(&p->here, __ATOMIC_ACQUIRE) < 2 * round)
+		;
+	p->ret[which] = cb_reset(p->owner, 0, MANY, 0);
+	__atomic_add_fetch(&p->here, 1, __ATOMIC_ACQ_REL);
+}
+
+static int second_half(void *arg)
+{
+	struct half *h = arg;
+	unsigned int i;
+
+	if (cb_pin(1))
+		return 1;
+	for (i = 1; i <= PAIRS; i++) {
+		reset_together(h->pair, h->which, 2 * i - 1);
+		while (__atomic_load_n(&h->pair->here, __ATOMIC_ACQUIRE) <
+		       4 * i)
+			;
+	}
+	return 0;
+}
+
+/*
+ * Of two RESETs of the same channels one is first, and then the other finds them
+ * IDLE: no channel moves on twice, and the counts stay true.
+ */
+TEST(two_resets)
+{
+	struct pair *p = cb_shared(sizeof(*p));
+	struct half second = { .pair = p, .which = 1 };
+	struct chipboot_create c;
+	struct chipboot_status st;
+	int control = cb_open();
+	unsigned int i;
+
+	p->owner = cb_create(control, MANY, &c);
+	ASSERT_LE(0, p->owner);
+	ASSERT_EQ(0, cb_pin(0));
+	ASSERT_LE(0, pt_thread(second_half, &second, 0));
+	for (i = 1; i <= PAIRS; i++) {
+		ASSERT_EQ(0, cb_abort(p->owner, 0, MANY, -1, "", NULL));
+		reset_together(p, 0, 2 * i - 1);
+		while (__atomic_load_n(&p->here, __ATOMIC_ACQUIRE) < 4 * i)
+			;
+		EXPECT_EQ(-EBUSY, p->ret[0] ? p->ret[0] : p->ret[1])
+			TH_LOG("round %u", i);
+		EXPECT_EQ(0, p->ret[0] ? p->ret[1] : p->ret[0]);
+		ASSERT_EQ(0, cb_status(p->owner, MANY - 1, 0, &st));
+		EXPECT_EQ(i + 1, st.channel_generation);
+		EXPECT_EQ(MANY, st.idle);
+		EXPECT_EQ(0, st.error);
+	}
+	close(p->owner);
+	close(control);
+}
+
 TEST_HARNESS_MAIN
