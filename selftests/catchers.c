@@ -133,14 +133,27 @@ TEST_F(catchers, bind_under_a_debugger)
 
 /* ---- bindings that are nobody's any more --------------------------------- */
 
-/* A process that does nothing. */
-static pid_t sleeper(struct pt_kid *k)
+/* In a child: its copies must not keep the session. */
+static void drop_all(const struct cb_session *s, int pub)
+{
+	munmap((void *)(uintptr_t)s->map, (size_t)s->n * s->stride);
+	close(s->observer);
+	close(s->owner);
+	close(s->control);
+	close(pub);
+}
+
+/* A process that has nothing of the session and does nothing. */
+static int sleeper(struct pt_kid *k, const struct cb_session *s, int pub)
 {
 	pid_t pid = pt_fork(k);
 
-	if (!pid)
+	if (!pid) {
+		drop_all(s, pub);
+		pt_say(k);
 		pt_sleep_for_ever();
-	return pid;
+	}
+	return pid < 0 ? pid : pt_await(k);
 }
 
 /*
@@ -151,8 +164,8 @@ TEST_F(catchers, replaced_binding_is_gone)
 {
 	struct pt_kid first, second;
 
-	ASSERT_LE(0, sleeper(&first));
-	ASSERT_LE(0, sleeper(&second));
+	ASSERT_EQ(0, sleeper(&first, &self->s, self->pub));
+	ASSERT_EQ(0, sleeper(&second, &self->s, self->pub));
 	ASSERT_EQ(0, cb_bind(self->pub, first.pid, 0));
 	ASSERT_EQ(0, cb_bind(self->pub, second.pid, 0));
 	close(self->pub);
@@ -171,19 +184,14 @@ TEST_F(catchers, refused_binding_is_gone)
 	int *ret = cb_shared(4096);
 	pid_t pid;
 
-	ASSERT_LE(0, sleeper(&bound));
+	ASSERT_EQ(0, sleeper(&bound, &self->s, self->pub));
 	ASSERT_EQ(0, cb_bind(self->pub, bound.pid, 0));
 	*ret = 1;
 	pid = pt_fork(&other);
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		*ret = cb_bind(self->pub, 0, 0);
-		/* its copies must not keep the session */
-		munmap((void *)(uintptr_t)self->s.map, self->s.stride);
-		close(self->s.observer);
-		close(self->s.owner);
-		close(self->s.control);
-		close(self->pub);
+		drop_all(&self->s, self->pub);
 		pt_say(&other);
 		pt_sleep_for_ever();
 	}
