@@ -11,15 +11,31 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 all: module userspace
 
 TOP	:= $(CURDIR)
-B	:= build
 Q	:= $(if $(filter 1,$(V) $(VERBOSE)),,@)
 say	= @$(if $(Q),printf '  %-7s %s\n' $(1) $(2),:)
 
+# The throwaway machine's kernel: a line of selftests/vm/kernels.
+VM_KERNEL ?= 6.1
+VM_ARCH	?= x86_64
+VM_DIR	:= $(TOP)/build/kernels/$(VM_KERNEL)$(if $(filter-out x86_64,$(VM_ARCH)),-$(VM_ARCH))
+
+# Programs for an arm64 machine are cross-built, against unpacked packages.
+ifneq ($(filter arm64%,$(VM_ARCH)),)
+B	:= build/arm64
+ROOT	:= build/roots/arm64
+CROSS	:= aarch64-linux-gnu-
+override CPPFLAGS += -idirafter $(ROOT)/usr/include
+SMARTCOLS := $(ROOT)/usr/lib/aarch64-linux-gnu/libsmartcols.so
+else
+B	:= build
+SMARTCOLS := -lsmartcols
+endif
+
 CC	?= gcc
 ifeq ($(origin CC),default)
-CC	:= gcc
+CC	:= $(CROSS)gcc
 endif
-AR	:= ar
+AR	:= $(CROSS)ar
 INSTALL	:= install
 
 VERSION	:= $(file <VERSION)
@@ -35,9 +51,6 @@ incdir	?= $(prefix)/include
 
 # The host's kernel, for which `make` and `make install` build the module.
 KDIR	?= /lib/modules/$(shell uname -r)/build
-# The throwaway machine's, a name from selftests/vm/kernels.
-VM_KERNEL ?= 6.1
-VM_KDIR	:= $(TOP)/build/kernels/$(VM_KERNEL)/headers
 
 # ---- what is missing ------------------------------------------------------
 
@@ -50,20 +63,21 @@ deps-build:
 # ---- module ---------------------------------------------------------------
 
 # `make check` builds elsewhere (KMOD), with other arguments (C=2, W=1).
-KMOD	:= $(B)/kmod
+KMOD	:= build/kmod
 MODULE_ARGS :=
 
 # Built in a mirror of symbolic links, one per kernel: the source tree stays
 # clean and Kbuild stays what DKMS and a distribution expect. $(1) is the header
-# tree, $(2) more arguments. Links to files that are gone are removed. Locked:
-# Kbuild does not survive two builds in one directory.
+# tree, $(2) what runs the kernel's make there, and more arguments. Links to files
+# that are gone are removed. Locked: Kbuild does not survive two builds in one
+# directory.
 define build_module
 	+$(Q)mkdir -p $(KMOD) && exec 9>$(KMOD)/lock && flock 9 && \
 	release=$$(sed -n 's/.*"\(.*\)"/\1/p' $(1)/include/generated/utsrelease.h) && \
 	dir=$(TOP)/$(KMOD)/$$release && mkdir -p $$dir && \
 	cp -rsf $(TOP)/VERSION $(TOP)/Kbuild $(TOP)/kmod $(TOP)/uapi $$dir/ && \
 	find $$dir -xtype l -delete && \
-	$(MAKE) -C $(1) M=$$dir $(if $(Q),-s) $(2) $(MODULE_ARGS) modules >$$dir/log 2>&1 || \
+	$(2) M=$$dir $(if $(Q),-s) $(MODULE_ARGS) modules >$$dir/log 2>&1 || \
 	{ cat $$dir/log; exit 1; }; \
 	$(if $(Q),grep -E 'warning|error' $$dir/log >&2,cat $$dir/log); \
 	$(if $(Q),printf '  %-7s %s\n' MODULE $(KMOD)/$$release/chipboot.ko)
@@ -72,7 +86,7 @@ endef
 .PHONY: module module-vm vm-kernel
 ifneq ($(wildcard $(KDIR)/Makefile),)
 module: | deps-build
-	$(call build_module,$(KDIR))
+	$(call build_module,$(KDIR),$(MAKE) -C $(KDIR))
 else
 module:
 	@echo "no kernel headers in $(KDIR): building the module for the" \
@@ -81,12 +95,12 @@ module:
 endif
 
 vm-kernel:
-	@$(DEPS) module
-	$(Q)selftests/vm/kernel $(VM_KERNEL)
+	@$(DEPS) $(if $(CROSS),module-arm64,module)
+	$(Q)selftests/vm/kernel $(VM_KERNEL) $(VM_ARCH)
 
 module-vm: vm-kernel | deps-build
 # BTF for a module would take pahole, and nobody reads it in the machine.
-	$(call build_module,$(VM_KDIR),CONFIG_DEBUG_INFO_BTF_MODULES=)
+	$(call build_module,$(VM_DIR)/headers,$(VM_DIR)/kbuild CONFIG_DEBUG_INFO_BTF_MODULES= KCFLAGS=-Werror)
 
 # ---- userspace ------------------------------------------------------------
 
@@ -109,6 +123,11 @@ LIB_A	:= $(if $(LIB_SRC),$(B)/lib/libchipboot.a)
 LIB_SO	:= $(if $(LIB_SRC),$(B)/lib/libchipboot.so)
 COMMAND	:= $(if $(CMD_SRC),$(B)/bin/chipboot)
 
+# Libraries of an arm64 machine, for those who link with them.
+.PHONY: root
+root: | deps-build
+	$(if $(ROOT),$(Q)selftests/vm/vm_root.py arm64)
+
 .PHONY: userspace
 userspace: $(LIB_A) $(LIB_SO) $(COMMAND) $(EXAMPLES)
 
@@ -117,7 +136,7 @@ $(O)/lib/%.o: userspace/lib/%.c | deps-build
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) $(CPPFLAGS) $(CFLAGS) -fPIC -c -o $@ $<
 
-$(O)/%.o: userspace/%.c | deps-build
+$(O)/%.o: userspace/%.c | deps-build root
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -145,7 +164,7 @@ LINK	= $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(B)/lib \
 $(B)/bin/chipboot: $(CMD_OBJ) $(LIB_SO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -Wl,--as-needed -lsmartcols
+	$(Q)$(LINK) -Wl,--as-needed $(SMARTCOLS)
 
 $(EXAMPLES): $(B)/bin/%: $(O)/examples/%.o $(LIB_SO)
 	$(call say,LD,$@)
@@ -174,9 +193,9 @@ $(TESTS_BIN): $(B)/selftests/%: selftests/%.c $(LIB_A) | kselftest
 		-isystem $(KSELFTEST) $(CFLAGS) -MF $@.d -MT $@ \
 		-static -o $@ $< $(TEST_LIB) -pthread
 
-# One of them is a 32-bit program: i686's libc, and none of our library.
-$(B)/selftests/interface32: TEST_CC = $(if $(findstring clang,$(CC)),\
-	$(CC) --target=i686-linux-gnu,i686-linux-gnu-gcc)
+# One of them is a 32-bit program: with its own libc, and none of our library.
+$(B)/selftests/interface32: TEST_CC = $(if $(CROSS),arm-linux-gnueabihf-gcc,\
+	$(if $(findstring clang,$(CC)),$(CC) --target=i686-linux-gnu,i686-linux-gnu-gcc))
 $(B)/selftests/interface32: TEST_LIB :=
 
 # The state machine, which has no file or task types, on the host, with shims.
@@ -204,25 +223,37 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
-.PHONY: programs vm-parts test-parts demo test test-mutants check vm
-programs: $(TESTS_BIN) $(UNIT_BIN) $(B)/vm/init
+.PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
+.PHONY: test-mutants check vm
+programs: $(TESTS_BIN) $(if $(CROSS),,$(UNIT_BIN)) $(B)/vm/init
+VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
+VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
 vm-parts: module-vm userspace $(B)/vm/init
 test-parts: vm-parts programs
 
 demo:
-	@$(DEPS) --install vm
+	@$(DEPS) --install $(VM_GOAL)
 	@$(MAKE) vm-parts
-	$(Q)selftests/vm/run --file userspace/examples/demo -- ./demo
+	$(Q)selftests/vm/run $(VM_OPTIONS) --file userspace/examples/demo -- ./demo
 
 vm:
-	@$(DEPS) --install vm
+	@$(DEPS) --install $(VM_GOAL)
 	@$(MAKE) vm-parts
-	$(Q)selftests/vm/run --shell
+	$(Q)selftests/vm/run $(VM_OPTIONS) --shell
 
 test:
-	@$(DEPS) --install test
+	@$(DEPS) --install $(if $(CROSS),test-arm64,test)
 	@$(MAKE) test-parts
-	$(Q)selftests/run $(TESTS)
+	$(Q)selftests/run $(VM_OPTIONS) $(TESTS)
+
+# The kernels of selftests/vm/kernels, or KERNELS="5.10 newest".
+test-kernels:
+	@$(DEPS) --install test
+	$(Q)selftests/vm/matrix x86_64 $(KERNELS)
+
+test-arm64:
+	@$(DEPS) --install test-arm64
+	$(Q)selftests/vm/matrix arm64 $(KERNELS)
 
 # A broken module must not pass: MUTANTS="stale-death-accepted ..." breaks it so.
 test-mutants:

@@ -60,34 +60,35 @@ static const struct vm_operations_struct session_vm_ops = { };
 /**
  * session_mmap() - map a run of channels, shared and read-only, for good
  * @s: the session
- * @vma: what mmap() made
+ * @desc: of the mapping that is to be made
  *
  * Return: 0; -EINVAL: private, or not a run of channels; -EACCES: writable;
- * -EPERM: executable; -ENOMEM.
+ * -EPERM: executable.  The kernel maps the pages when this has returned.
  */
-int session_mmap(struct session *s, struct vm_area_struct *vma)
+int session_mmap(struct session *s, struct vm_area_desc *desc)
 {
-	unsigned long first = vma->vm_pgoff;
-	unsigned long count = vma_pages(vma);
+	unsigned long first = desc->pgoff;
+	unsigned long count = vma_desc_pages(desc);
 
 	/*
-	 * VM_MAYSHARE, not VM_SHARED: the latter is cleared in the shared
-	 * mapping of a descriptor that is opened read-only, as all of ours are.
+	 * MAYSHARE, not SHARED: the latter is cleared in the shared mapping of a
+	 * descriptor that is opened read-only, as all of ours are.
 	 */
-	if (!(vma->vm_flags & VM_MAYSHARE))
+	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
 		return -EINVAL;
-	if (vma->vm_flags & VM_WRITE)
+	if (vma_desc_test(desc, VMA_WRITE_BIT))
 		return -EACCES;
-	if (vma->vm_flags & VM_EXEC)
+	if (vma_desc_test(desc, VMA_EXEC_BIT))
 		return -EPERM;
 	/* By subtraction: first is the user's, up to 2^52. */
 	if (first >= s->n || count > s->n - first)
 		return -EINVAL;
 	first = array_index_nospec(first, s->n);
 
+	vma_desc_set_flags(desc, VMA_DONTEXPAND_BIT, VMA_DONTDUMP_BIT);
 	/* Without the MAY flags mprotect() cannot bring back what was refused. */
-	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP,
-		     VM_MAYWRITE | VM_MAYEXEC);
-	vma->vm_ops = &session_vm_ops;
-	return vm_insert_pages(vma, vma->vm_start, s->pages + first, &count);
+	vma_desc_clear_flags(desc, VMA_MAYWRITE_BIT, VMA_MAYEXEC_BIT);
+	desc->vm_ops = &session_vm_ops;
+	mmap_action_map_kernel_pages_full(desc, s->pages + first);
+	return 0;
 }

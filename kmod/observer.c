@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "compat.h"
 #include "handle.h"
 #include "ioctl.h"
 #include "session.h"
@@ -84,12 +85,14 @@ static __poll_t observer_poll(struct file *file, struct poll_table_struct *wait)
 	return session_poll(file, wait, file->private_data);
 }
 
-static int observer_mmap(struct file *file, struct vm_area_struct *vma)
+static int observer_mmap_prepare(struct vm_area_desc *desc)
 {
-	struct handle *h = file->private_data;
+	struct handle *h = desc->file->private_data;
 
-	return session_mmap(h->s, vma);
+	return session_mmap(h->s, desc);
 }
+
+COMPAT_MMAP(observer_mmap_prepare);
 
 static void observer_show_fdinfo(struct seq_file *m, struct file *file)
 {
@@ -109,7 +112,7 @@ static const struct file_operations observer_fops = {
 	.owner = THIS_MODULE,
 	.release = observer_release,
 	.poll = observer_poll,
-	.mmap = observer_mmap,
+	MMAP_PREPARE(observer_mmap_prepare),
 	.unlocked_ioctl = observer_ioctl,
 	.compat_ioctl = compat_ptr_ioctl,
 	.show_fdinfo = observer_show_fdinfo,

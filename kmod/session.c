@@ -356,18 +356,17 @@ void session_wake_later(struct session *s)
  * @wait: poll()'s table
  * @h: the handle
  *
- * No wake-up is lost.  Waiter and waker meet in session->lock twice:
+ * No wake-up is lost.  Waiter and waker meet in session->lock:
  *
  *	waiter				waker
- *	lock; polled |= queue; unlock	lock
- *	poll_wait(): in the queue	  change state, look at polled
- *	lock; test state; unlock	unlock
- *					wake the queue
+ *	poll_wait(): in the queue	lock
+ *	lock				  change state, look at polled
+ *	  polled |= queue, test state	unlock
+ *	unlock				wake the queue
  *
- * If the waker's section comes after the waiter's second, the waiter is in the
- * queue, and the waker, who takes the queue's lock, finds it.  If it comes before
- * the second, the test sees the new state.  So the full barrier that poll_wait()
- * lacks on older kernels is not missed here.
+ * If the waker's section comes after the waiter's, it finds polled set and the
+ * waiter in the queue.  If it comes before, the test sees the new state.  So the
+ * full barrier that poll_wait() lacks on older kernels is not missed here.
  */
 __poll_t session_poll(struct file *file, struct poll_table_struct *wait,
 		      const struct handle *h)
@@ -377,13 +376,9 @@ __poll_t session_poll(struct file *file, struct poll_table_struct *wait,
 	unsigned long flags;
 	__poll_t mask;
 
-	if (!poll_does_not_wait(wait)) {
-		spin_lock_irqsave(&s->lock, flags);
-		s->polled |= BIT(queue);
-		spin_unlock_irqrestore(&s->lock, flags);
-		poll_wait(file, &s->queue[queue], wait);
-	}
+	poll_wait(file, &s->queue[queue], wait);
 	spin_lock_irqsave(&s->lock, flags);
+	s->polled |= BIT(queue);
 	mask = session_poll_always(s);
 	if (session_holds(s, h) & h->events)
 		mask |= EPOLLIN | EPOLLRDNORM;

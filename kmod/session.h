@@ -35,11 +35,11 @@
 #include <linux/workqueue.h>
 
 #include "channel.h"
+#include "compat.h"
 #include "death.h"
 
 struct file;
 struct user_channels;
-struct vm_area_struct;
 
 /*
  * Memory a user can ask for without end is charged to its memory cgroup, and a
@@ -186,6 +186,6 @@ void deadline_check(struct session *s);
 /* map.c */
 int session_alloc_pages(struct session *s);
 void session_free_pages(struct session *s);
-int session_mmap(struct session *s, struct vm_area_struct *vma);
+int session_mmap(struct session *s, struct vm_area_desc *desc);
 
 #endif /* CHIPBOOT_SESSION_H */

@@ -876,7 +876,7 @@ struct race {
 static int nobody(void *arg)
 {
 	for (;;)
-		syscall(SYS_pause);
+		pt_sleep_for_ever();
 	return 0;
 }
 

@@ -8,11 +8,12 @@
  *
  *	/vm/argv	COMMAND and its arguments, each ended by NUL
  *	/vm/module.ko	the module; absent: none is loaded
- *	/vm/shell	"ROWS COLUMNS"; present: COMMAND gets the second serial
+ *	/vm/shell	"ROWS COLUMNS"; present: COMMAND gets the output's
  *			port as its terminal
  *
- * Serial ports: 1 is the kernel's console, 2 carries COMMAND's output (raw), 3
- * the report, lines of text and then the kernel log:
+ * Serial ports: one is the kernel's console, one carries COMMAND's output (raw),
+ * one the report, lines of text and then the kernel log; the last two are named
+ * by vm_output= and vm_report= on the kernel's command line.
  *
  *	booted			the first line; the kernel came this far
  *	error TEXT		something of the machine itself failed
@@ -20,7 +21,7 @@
  *	log			all that follows is the kernel log
  *	NUL "done\n"		and this its end
  *
- * A byte from the host on port 3 means: time is up, say what hangs and end.
+ * A byte from the host on the report's port means: time is up, say what hangs and end.
  */
 
 #include <arpa/inet.h>
@@ -387,8 +388,8 @@ int main(void)
 	int loaded, port, signals;
 
 	mount("devtmpfs", "/dev", "devtmpfs", 0, "mode=755");
-	port = open_port("/dev/ttyS1", access("/vm/shell", F_OK));
-	report_fd = open_port("/dev/ttyS2", 1);
+	port = open_port(getenv("vm_output"), access("/vm/shell", F_OK));
+	report_fd = open_port(getenv("vm_report"), 1);
 	report("booted");
 	set_up();
 

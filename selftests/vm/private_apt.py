@@ -3,7 +3,7 @@
 architecture without root and without touching the machine's own packages.
 
 Owns: the directory it is given (configuration, package lists, downloads).
-Called by: selftests/vm/kernel and selftests/vm/kselftest.
+Called by: selftests/vm/kernel, selftests/vm/root and selftests/vm/kselftest.
 
 The mirrors are those of the machine's own apt sources, read at run time, so
 that a site's mirror or proxy is respected and no host name stands in any file.
@@ -198,6 +198,12 @@ class PrivateApt:
         if not found:
             raise AptError(f"{package}: downloaded, but no .deb is there")
         return found[0]
+
+    def download_all(self, packages):
+        """Fetch PACKAGES and all that they depend on; the .deb files."""
+        self._run("apt-get", "-qq", "-y", "-d", "--no-install-recommends",
+                  "install", *packages)
+        return sorted(glob.glob(f"{self.directory}/cache/archives/*.deb"))
 
     def remove(self):
         """Give back the disk space: lists and downloads."""
