@@ -519,6 +519,15 @@ int chipboot_publisher_info(const struct chipboot_publisher *publisher,
 
 /* Observing ------------------------------------------------------------- */
 
+/**
+ * chipboot_observer_from_fd - an observer around a descriptor got elsewhere
+ * @fd: of an observer handle, by pidfd_getfd(2) or a protocol of one's own.  The
+ *	observer owns it from here on; after an error it is still the caller's
+ *
+ * -ENOTTY: not an observer.
+ */
+int chipboot_observer_from_fd(int fd, struct chipboot_observer **observer);
+
 /** chipboot_observer_close - unmap, close and free; NULL is ignored */
 void chipboot_observer_close(struct chipboot_observer *observer);
 

@@ -80,6 +80,14 @@ void chipboot_observer_close(struct chipboot_observer *observer)
 	free(observer);
 }
 
+int chipboot_observer_from_fd(int fd, struct chipboot_observer **observer)
+{
+	if (!observer)
+		return cb_error(CB_ANY, EINVAL);
+	*observer = NULL;
+	return cb_observer_wrap(fd, observer);
+}
+
 int chipboot_observer_fd(const struct chipboot_observer *observer)
 {
 	return observer->fd;
