@@ -25,10 +25,11 @@ B	:= build/arm64
 ROOT	:= build/roots/arm64
 CROSS	:= aarch64-linux-gnu-
 override CPPFLAGS += -idirafter $(ROOT)/usr/include
-SMARTCOLS := $(ROOT)/usr/lib/aarch64-linux-gnu/libsmartcols.so
+CMD_LIBS := $(ROOT)/usr/lib/aarch64-linux-gnu/libsmartcols.so \
+	$(ROOT)/lib/aarch64-linux-gnu/libjson-c.so.5
 else
 B	:= build
-SMARTCOLS := -lsmartcols
+CMD_LIBS := -lsmartcols -ljson-c
 endif
 
 CC	?= gcc
@@ -164,7 +165,7 @@ LINK	= $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(B)/lib \
 $(B)/bin/chipboot: $(CMD_OBJ) $(LIB_SO)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(LINK) -Wl,--as-needed $(SMARTCOLS)
+	$(Q)$(LINK) -Wl,--as-needed $(CMD_LIBS)
 
 $(EXAMPLES): $(B)/bin/%: $(O)/examples/%.o $(LIB_SO)
 	$(call say,LD,$@)

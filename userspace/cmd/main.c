@@ -17,8 +17,12 @@ static const struct {
 	int (*run)(int argc, char **argv);
 } commands[] = {
 	{ "run", command_run },
+	{ "join", command_join },
 	{ "publish", command_publish },
 	{ "progress", command_progress },
+	{ "status", command_status },
+	{ "wait", command_wait },
+	{ "dump", command_dump },
 };
 
 /* \013 is the vertical tab that ends what argp prints before the options. */
@@ -26,21 +30,55 @@ static const char doc[] =
 	"Start one runtime process per chip and collect one answer from each.\n"
 	"\013Commands:\n"
 	"  run -n N -- CMD ARGS...   start N runtime processes, wait for their answers\n"
+	"  join SOCKET -- CMD ARGS.. become a runtime process of a run elsewhere\n"
 	"  publish success [...]     answer for this process's chip: it is up\n"
 	"  publish error CODE TEXT   answer for this process's chip: it is not\n"
 	"  progress TEXT             say what this process's chip is doing\n"
+	"  wait --all                wait, in a runtime process, for the peers' answers\n"
+	"  dump CHANNEL              show one channel's whole answer\n"
+	"  status                    show the sessions on this host\n"
 	"\n"
 	"chipboot COMMAND --help says more.";
+
+static void (*take_complaint)(void *who, const char *line, size_t length);
+static void *complaint_taker;
+
+void complain_to(void (*take)(void *who, const char *line, size_t length),
+		 void *who)
+{
+	take_complaint = take;
+	complaint_taker = who;
+}
 
 void complain(const char *format, ...)
 {
 	va_list arguments;
+	char *text;
+	char *line;
+	int length;
 
-	fputs("chipboot: ", stderr);
 	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
+	length = vasprintf(&text, format, arguments);
 	va_end(arguments);
-	fputc('\n', stderr);
+	if (length < 0)
+		return;
+	length = asprintf(&line, "chipboot: %s\n", text);
+	free(text);
+	if (length < 0)
+		return;
+	if (take_complaint)
+		take_complaint(complaint_taker, line, length);
+	else
+		fputs(line, stderr);
+	free(line);
+}
+
+int complain_of(int error)
+{
+	char text[512];
+
+	complain("%s", chipboot_explain(error, text, sizeof(text)));
+	return EXIT_MISUSE;
 }
 
 /* What is installed here, and what is loaded in the kernel. */

@@ -3,7 +3,7 @@
  * Finding the runtime program before anything is started, so that a wrong name is
  * one line and not N failed chips.
  *
- * Called by run.c.
+ * Called by run.c and join.c.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "run.h"
+#include "cmd.h"
 
 /* 0, or why @path cannot be executed. */
 static int check(const char *path)
@@ -27,9 +27,17 @@ static int check(const char *path)
 	return 0;
 }
 
-char *find_program(const char *name)
+int run_program(const char *program, char **command)
 {
-	const char *search = getenv("PATH");
+	execv(program, command);
+	/* A script without an interpreter line is the shell's, as in execvp(). */
+	if (errno == ENOEXEC)
+		execvp(program, command);
+	return errno;
+}
+
+char *find_program(const char *name, const char *search)
+{
 	const char *at, *end;
 	char *refused = NULL;
 	int error;

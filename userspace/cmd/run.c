@@ -4,260 +4,20 @@
  * stays with them until they end.
  *
  * The kernel gives the verdicts (deaths, the deadline); this decides what follows
- * from them.  One loop, two descriptors: the session's changes and signals.
+ * from them.  One loop over everything; nothing else waits.
  */
-#include <argp.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "run.h"
 
-#define DEFAULT_KILL_AFTER_NS UINT64_C(5000000000)
-
-/* ---- arguments ---- */
-
-enum {
-	OPTION_TIMEOUT = 256,
-	OPTION_KILL_AFTER,
-	OPTION_FAIL_FAST,
-	OPTION_KEEP_GOING,
-};
-
-static error_t parse(int key, char *argument, struct argp_state *state)
-{
-	struct run *run = state->input;
-	uint64_t number;
-
-	switch (key) {
-	case 'n':
-		if (parse_u64(argument, &number) < 0 || !number ||
-		    number > UINT32_MAX) {
-			argp_error(state, "not a number of chips: %s",
-				   argument);
-			return EINVAL;
-		}
-		run->channels = number;
-		return 0;
-	case OPTION_TIMEOUT:
-		if (parse_seconds(argument, &run->timeout_ns) < 0 ||
-		    !run->timeout_ns) {
-			argp_error(state, "not a time in seconds: --timeout %s",
-				   argument);
-			return EINVAL;
-		}
-		return 0;
-	case OPTION_KILL_AFTER:
-		if (parse_seconds(argument, &run->kill_after_ns) < 0) {
-			argp_error(state,
-				   "not a time in seconds: --kill-after %s",
-				   argument);
-			return EINVAL;
-		}
-		return 0;
-	case OPTION_FAIL_FAST:
-		run->keep_going = false;
-		return 0;
-	case OPTION_KEEP_GOING:
-		run->keep_going = true;
-		return 0;
-	case ARGP_KEY_ARG:
-		run->command = state->argv + state->next - 1;
-		state->next = state->argc;
-		return 0;
-	case ARGP_KEY_END:
-		if (!run->channels)
-			argp_error(state, "how many chips? -n N");
-		else if (!run->command)
-			argp_error(state, "no command to run");
-		return 0;
-	}
-	return ARGP_ERR_UNKNOWN;
-}
-
-static const struct argp_option options[] = {
-	{ "number", 'n', "N", 0, "How many chips, one process each", 0 },
-	{ "timeout", OPTION_TIMEOUT, "SECONDS", 0,
-	  "By when all must have answered (default: no limit)", 0 },
-	{ "fail-fast", OPTION_FAIL_FAST, NULL, 0,
-	  "Stop all when one fails (default)", 0 },
-	{ "keep-going", OPTION_KEEP_GOING, NULL, 0,
-	  "Let the others go on when one fails; only those that miss --timeout are stopped",
-	  0 },
-	{ "kill-after", OPTION_KILL_AFTER, "SECONDS", 0,
-	  "From SIGTERM, or a forwarded signal, to SIGKILL (default: 5)", 0 },
-	{ 0 }
-};
-
-static const char doc[] =
-	"Start one runtime process per chip, wait for an answer from each, stay with them.\n"
-	"\013Each process finds CHIPBOOT_CHANNEL (its number), CHIPBOOT_CHANNELS,\n"
-	"CHIPBOOT_PUBLISHER_FD and CHIPBOOT_OBSERVER_FD in its environment, and answers\n"
-	"by libchipboot or `chipboot publish'.\n"
-	"\n"
-	"SIGINT, SIGTERM and SIGHUP are forwarded; a second one kills at once. If this\n"
-	"launcher itself is killed, so are the processes.\n"
-	"\n"
-	"Exit status: 0; the number of failed chips (97 at most); 98 misuse or no\n"
-	"device; 99 time-out; 128 + n on signal n.";
-
-static const struct argp argp = {
-	.options = options, .parser = parse, .args_doc = "-- CMD ARGS...",
-	.doc = doc,
-};
-
-/* ---- signals ---- */
-
-static const int forwarded[] = { SIGINT, SIGTERM, SIGHUP };
-
-static sigset_t original_mask;
-static struct sigaction original_pipe, original_child;
-
-/*
- * Signals arrive by descriptor.  A signal that was ignored when this started (nohup)
- * stays so, and is never seen.
- */
-static int open_signals(void)
-{
-	struct sigaction action = { .sa_handler = SIG_DFL };
-	sigset_t mask;
-	size_t i;
-
-	sigemptyset(&mask);
-	sigaddset(&mask, SIGCHLD);
-	for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
-		sigaddset(&mask, forwarded[i]);
-	sigprocmask(SIG_BLOCK, &mask, &original_mask);
-
-	/* If ignored, the kernel would reap children, and their codes be lost. */
-	sigaction(SIGCHLD, &action, &original_child);
-	/* Who closes the report's pipe does not mean to end the processes. */
-	action.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &action, &original_pipe);
-	return signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static void restore_signals(void)
-{
-	sigaction(SIGCHLD, &original_child, NULL);
-	sigaction(SIGPIPE, &original_pipe, NULL);
-	sigprocmask(SIG_SETMASK, &original_mask, NULL);
-}
-
-/* ---- starting ---- */
-
-/* In the child.  Whatever fails here is the chip's answer. */
-__attribute__((noreturn))
-static void become_runtime(const struct run *run,
-			   struct chipboot_publisher *publisher,
-			   struct chipboot_observer *observer)
-{
-	char text[512], *cause;
-	int error;
-	int ret;
-
-	restore_signals();
-	ret = chipboot_exec_prepare(publisher, observer);
-	if (ret < 0) {
-		chipboot_publish_error(publisher, -ret,
-				       chipboot_explain(ret, text,
-							sizeof(text)));
-		_exit(EXIT_MISUSE);
-	}
-	execv(run->program, run->command);
-	error = errno;
-	/* A script without an interpreter line is the shell's, as in execvp(). */
-	if (error == ENOEXEC) {
-		execvp(run->program, run->command);
-		error = errno;
-	}
-	if (asprintf(&cause, "cannot execute %s: %s", run->program,
-		     strerror(error)) >= 0)
-		chipboot_publish_error(publisher, error, cause);
-	_exit(EXIT_MISUSE);
-}
-
-static int start(struct run *run)
-{
-	struct chipboot_publisher *publisher;
-	struct chipboot_observer *observer;
-	uint32_t i;
-	pid_t pid;
-
-	for (i = 0; i < run->channels; i++) {
-		pid = chipboot_fork(run->session, i, SIGKILL, 0, &publisher,
-				    &observer);
-		if (!pid)
-			become_runtime(run, publisher, observer);
-		if (pid < 0) {
-			char text[512];
-
-			complain("cannot start chip %u: %s", i,
-				 chipboot_explain(pid, text, sizeof(text)));
-			return pid;
-		}
-		run->chips[i].pid = pid;
-		run->processes++;
-	}
-	return 0;
-}
-
-static int create(struct run *run)
-{
-	struct chipboot_info info;
-	int ret;
-
-	run->chips = calloc(run->channels, sizeof(*run->chips));
-	if (!run->chips)
-		return -ENOMEM;
-	ret = chipboot_session_create(&run->session, run->channels);
-	if (!ret)
-		ret = chipboot_session_observe(run->session,
-					       CHIPBOOT_ON_CHANGE,
-					       &run->observer);
-	if (!ret)
-		ret = chipboot_session_info(run->session, &info);
-	if (ret)
-		return ret;
-	run->first = run->channels;
-	run->start_ns = info.now_ns;
-	if (run->timeout_ns)
-		ret = chipboot_session_set_deadline_at(run->session,
-						       run->start_ns +
-						       run->timeout_ns);
-	return ret;
-}
-
 /* ---- stopping ---- */
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-}
-
-static void signal_chip(const struct chip *chip, int signal)
-{
-	if (chip->pid)
-		kill(chip->pid, signal);
-}
-
-static void signal_all(const struct run *run, int signal)
-{
-	uint32_t i;
-
-	for (i = 0; i < run->channels; i++)
-		signal_chip(&run->chips[i], signal);
-}
 
 static void arm_kill(struct run *run)
 {
@@ -269,95 +29,22 @@ static void arm_kill(struct run *run)
  * End all processes.  First the channels that have not answered get the launcher's
  * verdict, so that nobody takes a death by our signal for a failure.
  */
-static void stop(struct run *run, int signal, const char *why)
+void stop(struct run *run, int signal, const char *why)
 {
 	run->stopping = true;
 	chipboot_session_abort(run->session, 0, run->channels, -ECANCELED, why);
+	event_stopping(run, why);
 	signal_all(run, signal);
+	if (signal)
+		signal_orphans(run, signal);
 	arm_kill(run);
 }
 
-/* ---- looking ---- */
-
-/* NULL for an empty text. */
-static void keep(char **text, const char *from)
+void break_off(struct run *run, int error)
 {
-	free(*text);
-	*text = *from ? strdup(from) : NULL;
-}
-
-static void learn(struct run *run, struct chip *chip,
-		  const struct chipboot_answer *answer)
-{
-	if (answer->state == CHIPBOOT_STATE_IDLE) {
-		keep(&chip->doing, answer->message);
-		chip->doing_ns = answer->updated_ns;
-		return;
-	}
-	if (chip->state == CHIPBOOT_STATE_IDLE) {
-		chip->answered_ns = answer->updated_ns;
-		keep(&chip->message, answer->message);
-	}
-	chip->state = answer->state;
-	chip->error_code = answer->error_code;
-	chip->order = answer->order;
-	chip->origin = answer->origin;
-	chip->flags = answer->flags;
-	chip->wait_status = answer->wait_status;
-	/* An end with code 0 after the answer is the job's, not a loss. */
-	if (answer->flags & CHIPBOOT_IS_GONE && answer->wait_status &&
-	    !run->stopping && !chip->lost) {
-		chip->lost = true;
-		chip->lost_ns = answer->updated_ns;
-	}
-}
-
-/* Read the channels that have changed.  To be called after acknowledging. */
-static int look(struct run *run)
-{
-	struct chipboot_answer answer;
-	uint32_t idle = 0;
-	uint32_t i;
-
-	for (i = 0; i < run->channels; i++) {
-		const struct chipboot_answer *page =
-			chipboot_page(run->observer, i);
-		struct chip *chip = &run->chips[i];
-		uint32_t seq = __atomic_load_n(&page->seq, __ATOMIC_ACQUIRE);
-
-		if (seq != chip->seq) {
-			int ret = chipboot_read(run->observer, i, &answer);
-
-			if (ret < 0)
-				return ret;
-			chip->seq = answer.seq;
-			learn(run, chip, &answer);
-		}
-		idle += chip->state == CHIPBOOT_STATE_IDLE;
-	}
-	run->idle = idle;
-	run->first = first_failure(run);
-	return 0;
-}
-
-static void break_off(struct run *run, int error)
-{
-	char text[512];
-
-	complain("%s", chipboot_explain(error, text, sizeof(text)));
+	complain_of(error);
 	run->broken = true;
 	stop(run, SIGKILL, "the launcher failed");
-}
-
-static void update(struct run *run)
-{
-	struct chipboot_info info;
-	int ret = chipboot_observer_info(run->observer, CHIPBOOT_ACK, &info);
-
-	if (!ret)
-		ret = look(run);
-	if (ret && !run->broken)
-		break_off(run, ret);
 }
 
 /* ---- deciding ---- */
@@ -376,9 +63,9 @@ static void stop_for_failure(struct run *run)
 	if (timed_out(run, &run->chips[run->first])) {
 		snprintf(why, sizeof(why), "stopped: timed out");
 	} else {
-		report_trouble(run, run->first);
+		event_trouble(run, run->first);
 		snprintf(why, sizeof(why), "stopped: chip %u failed",
-			 run->first);
+			 run->chips[run->first].number);
 	}
 	stop(run, SIGTERM, why);
 }
@@ -397,7 +84,7 @@ static void go_on_after_failures(struct run *run)
 			signal_chip(chip, SIGTERM);
 			arm_kill(run);
 		} else if (failed(run, chip)) {
-			report_trouble(run, i);
+			event_trouble(run, i);
 		} else {
 			continue;
 		}
@@ -418,42 +105,22 @@ static void decide(struct run *run)
 	}
 	if (!run->idle && !run->announced) {
 		run->announced = true;
+		screen_close(run);
 		report_up(run);
 	}
 }
 
-static void kill_the_rest(struct run *run)
-{
-	uint32_t i;
-
-	run->kill_at_ns = 0;
-	for (i = 0; i < run->channels; i++)
-		if (run->stopping || timed_out(run, &run->chips[i]))
-			signal_chip(&run->chips[i], SIGKILL);
-}
-
-static void reap(struct run *run)
-{
-	uint32_t i;
-	int status;
-	pid_t pid;
-
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (i = 0; i < run->channels; i++)
-			if (run->chips[i].pid == pid) {
-				run->chips[i].pid = 0;
-				run->processes--;
-				break;
-			}
-}
+/* ---- what wakes the loop ---- */
 
 static void forward(struct run *run, const struct signalfd_siginfo *info)
 {
-	char why[64];
 	int signal = info->ssi_signo;
+	char why[64];
 
 	if (run->stopping) {
+		run->killing = true;
 		signal_all(run, SIGKILL);
+		signal_orphans(run, SIGKILL);
 		return;
 	}
 	run->signal = signal;
@@ -463,121 +130,337 @@ static void forward(struct run *run, const struct signalfd_siginfo *info)
 	 * Ctrl-C goes to the whole foreground group: the processes have theirs
 	 * from the terminal, and a second one may mean more to them.
 	 */
-	stop(run, info->ssi_code == SI_KERNEL && signal == SIGINT ? 0 : signal,
-	     why);
+	stop(run, info->ssi_code == SI_KERNEL &&
+	     (signal == SIGINT || signal == SIGQUIT) ? 0 : signal, why);
 }
 
-static void read_signals(struct run *run, int signals)
+static void signals_ready(struct watch *watch)
 {
+	struct run *run = container_of(watch, struct run, signals);
 	struct signalfd_siginfo info;
 
-	while (read(signals, &info, sizeof(info)) == sizeof(info)) {
-		if (info.ssi_signo == SIGCHLD)
-			reap(run);
-		else
-			forward(run, &info);
+	if (read(watch->fd, &info, sizeof(info)) != sizeof(info))
+		return;
+	switch (info.ssi_signo) {
+	case SIGCHLD:
+		reap(run);
+		/* What they had started has lost its parent, and has us now. */
+		if (run->killing)
+			signal_orphans(run, SIGKILL);
+		else if (run->stopping)
+			signal_orphans(run, SIGTERM);
+		break;
+	case SIGWINCH:
+		screen_resized(run);
+		break;
+	case SIGUSR1:
+	case SIGUSR2:
+		signal_all(run, info.ssi_signo);
+		break;
+	default:
+		forward(run, &info);
 	}
 }
 
-static int poll_timeout(const struct run *run)
+static void changes_ready(struct watch *watch)
 {
-	int64_t left;
+	update(container_of(watch, struct run, changes));
+}
 
-	if (!run->kill_at_ns)
+static void kill_the_rest(struct run *run)
+{
+	uint32_t i;
+
+	if (!run->kill_at_ns || now_ns() < run->kill_at_ns)
+		return;
+	run->kill_at_ns = 0;
+	run->killing = run->stopping;
+	for (i = 0; i < run->channels; i++)
+		if (run->stopping || timed_out(run, &run->chips[i]))
+			signal_chip(&run->chips[i], SIGKILL);
+	if (run->stopping)
+		signal_orphans(run, SIGKILL);
+}
+
+static int timeout_ms(const struct run *run)
+{
+	uint64_t due = screen_due(run);
+	uint64_t now = now_ns();
+
+	if (run->kill_at_ns && run->kill_at_ns < due)
+		due = run->kill_at_ns;
+	if (due == UINT64_MAX)
 		return -1;
-	left = run->kill_at_ns - now_ns();
-	if (left <= 0)
+	if (due <= now)
 		return 0;
-	left = (left + 999999) / 1000000;
-	return left > INT32_MAX ? INT32_MAX : left;
+	due = (due - now + NS_PER_MS - 1) / NS_PER_MS;
+	return due > INT32_MAX ? INT32_MAX : due;
 }
 
-static void stay(struct run *run, int signals)
+static bool expects_guests(const struct run *run)
 {
-	struct pollfd fds[2] = {
-		{ .fd = signals, .events = POLLIN },
-		{ .fd = chipboot_observer_fd(run->observer), .events = POLLIN },
-	};
+	uint32_t i;
 
-	while (run->processes) {
-		if (poll(fds, 2, poll_timeout(run)) < 0 && errno != EINTR)
-			break_off(run, -errno);
-		if (run->kill_at_ns && now_ns() >= run->kill_at_ns)
-			kill_the_rest(run);
-		/* A death is on its page before it can be reaped: look last. */
-		read_signals(run, signals);
-		update(run);
-		decide(run);
+	for (i = 0; i < run->channels && !run->stopping; i++) {
+		const struct chip *chip = &run->chips[i];
+
+		if (chip->joins && chip->state == CHIPBOOT_STATE_IDLE)
+			return true;
+		if (chip->unseen && chip->state == CHIPBOOT_STATE_SUCCESS &&
+		    !(chip->flags & CHIPBOOT_IS_GONE))
+			return true;
+	}
+	return run->guests;
+}
+
+static void turn(struct run *run)
+{
+	int ret;
+
+	output_throttle(run);
+	screen_update(run);
+	ret = loop_once(run->loop, timeout_ms(run));
+	if (ret < 0 && !run->broken)
+		break_off(run, ret);
+	kill_the_rest(run);
+	decide(run);
+	notify_update(run);
+}
+
+static void stay(struct run *run)
+{
+	/* What happened while they were started. */
+	update(run);
+	decide(run);
+	while (run->children || expects_guests(run))
+		turn(run);
+	/* The session is over: what is left of its processes goes with it. */
+	run->stopping = true;
+	if (orphans_remain(run)) {
+		signal_orphans(run, run->killing ? SIGKILL : SIGTERM);
+		arm_kill(run);
+		while (orphans_remain(run))
+			turn(run);
+	}
+	update(run);
+}
+
+/* Until all is written; a signal ends the wait for a reader that does not read. */
+static void write_out(struct run *run)
+{
+	struct signalfd_siginfo info;
+	struct watch *signals = &run->signals;
+
+	loop_remove(run->loop, signals);
+	while (!sink_is_empty(run->out) || !sink_is_empty(run->err)) {
+		if (loop_once(run->loop, 100) < 0)
+			break;
+		if (read(signals->fd, &info, sizeof(info)) == sizeof(info) &&
+		    info.ssi_signo != SIGCHLD && info.ssi_signo != SIGWINCH)
+			break;
 	}
 }
 
-/* ---- the command ---- */
+/* ---- before and after ---- */
 
-static int exit_code(const struct run *run)
+static void say_on_stderr(void *who, const char *line, size_t length)
 {
-	uint32_t bad = count(run, failed);
+	struct run *run = who;
 
-	if (run->broken)
-		return EXIT_MISUSE;
-	if (run->signal)
-		return 128 + run->signal;
-	if (count(run, timed_out))
-		return EXIT_TIMED_OUT;
-	return bad > EXIT_FAILED_MAX ? EXIT_FAILED_MAX : bad;
+	print(run, run->err, line, length);
+}
+
+static bool same_file(const struct sink *a, const struct sink *b)
+{
+	struct stat x, y;
+
+	if (fstat(a->original, &x) < 0 || fstat(b->original, &y) < 0)
+		return false;
+	return x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* One queue for one file, or one's half lines would have the other's between. */
+static void open_sinks(struct run *run)
+{
+	sink_open(&run->stdout_sink, run->loop, STDOUT_FILENO);
+	sink_open(&run->stderr_sink, run->loop, STDERR_FILENO);
+	run->err = &run->stderr_sink;
+	run->out = same_file(&run->stdout_sink, run->err) ? run->err :
+							    &run->stdout_sink;
+	complain_to(say_on_stderr, run);
+}
+
+static bool is_joining(const struct run *run, uint32_t number)
+{
+	uint32_t i;
+
+	if (!run->command)
+		return true;
+	for (i = 0; i < run->join_count; i++)
+		if (run->join_numbers[i] == number)
+			return true;
+	return false;
+}
+
+static int create(struct run *run)
+{
+	struct chipboot_info info;
+	uint32_t i;
+	int ret;
+
+	ret = chipboot_session_create(&run->session, run->channels);
+	if (!ret)
+		ret = chipboot_session_observe(run->session,
+					       CHIPBOOT_ON_CHANGE,
+					       &run->observer);
+	if (!ret)
+		ret = chipboot_session_info(run->session, &info);
+	if (ret)
+		return ret;
+	run->chips = calloc(run->channels, sizeof(*run->chips));
+	if (!run->chips)
+		return -ENOMEM;
+	for (i = 0; i < run->channels; i++) {
+		struct chip *chip = &run->chips[i];
+
+		chip->number = run->numbers ? run->numbers[i] : i;
+		chip->joins = is_joining(run, chip->number);
+		chip->run = run;
+		chip->ends.fd = -1;
+		chip->log = -1;
+	}
+	run->first = run->channels;
+	run->idle = run->channels;
+	run->start_ns = info.now_ns;
+	run->host_offset_ns = info.now_ns - now_ns();
+	run->changed_ns = now_ns();
+	return 0;
+}
+
+static int watch_session(struct run *run)
+{
+	int ret;
+
+	run->changes = (struct watch) {
+		.fd = chipboot_observer_fd(run->observer),
+		.ready = changes_ready,
+	};
+	ret = loop_add(run->loop, &run->changes, EPOLLIN);
+	if (!ret)
+		ret = output_open(run);
+	if (!ret && run->timeout_ns)
+		ret = chipboot_session_set_deadline_at(run->session,
+						       run->start_ns +
+						       run->timeout_ns);
+	return ret;
+}
+
+/* What can be wrong before there is a session; it has been said. */
+static int prepare(struct run *run)
+{
+	const char *search = getenv("PATH");
+	uint32_t i;
+
+	/* Relative to where the launcher was started. */
+	if (run->directory && chdir(run->directory) < 0) {
+		complain("cannot use --cwd %s: %s", run->directory,
+			 strerror(errno));
+		return -1;
+	}
+	for (i = 0; i < run->variable_count; i++)
+		if (!strncmp(run->variables[i], "PATH=", 5))
+			search = run->variables[i] + 5;
+	if (!run->command)
+		return 0;
+	run->program = find_program(run->command[0], search);
+	return run->program ? 0 : -1;
+}
+
+static int open_loop(struct run *run)
+{
+	run->loop = epoll_create1(EPOLL_CLOEXEC);
+	run->signals = (struct watch) {
+		.fd = open_signals(), .ready = signals_ready,
+	};
+	if (run->loop < 0 || run->signals.fd < 0)
+		return -errno;
+	return loop_add(run->loop, &run->signals, EPOLLIN);
 }
 
 static void free_run(struct run *run)
 {
 	uint32_t i;
 
+	complain_to(NULL, NULL);
+	output_close(run);
 	for (i = 0; run->chips && i < run->channels; i++) {
 		free(run->chips[i].message);
 		free(run->chips[i].doing);
+		chipboot_publisher_close(run->chips[i].publisher);
+		if (run->chips[i].ends.fd >= 0)
+			close(run->chips[i].ends.fd);
 	}
 	free(run->chips);
 	free(run->program);
+	free(run->numbers);
+	free(run->join_numbers);
+	free(run->variables);
+	free(run->not_ours);
 	chipboot_observer_close(run->observer);
 	chipboot_session_close(run->session);
+	sink_close(&run->stdout_sink);
+	sink_close(&run->stderr_sink);
+	close(run->signals.fd);
+	close(run->loop);
 }
 
 int command_run(int argc, char **argv)
 {
-	/* Whole lines, among those that the processes write. */
-	static char line[65536];
-	struct run run = { .kill_after_ns = DEFAULT_KILL_AFTER_NS };
-	char text[512];
-	int signals;
-	int ret;
+	struct run run = { .outputs.fd = -1, .door.fd = -1 };
+	int ret = run_arguments(argc, argv, &run);
 
-	setvbuf(stderr, line, _IOLBF, sizeof(line));
-	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &run))
-		return EXIT_MISUSE;
-	run.program = find_program(run.command[0]);
-	if (!run.program)
-		return EXIT_MISUSE;
-
-	signals = open_signals();
-	if (signals < 0) {
-		complain("signalfd: %s", strerror(errno));
-		ret = EXIT_MISUSE;
-		goto out;
+	if (ret)
+		return ret;
+	note_own_children(&run);
+	ret = open_loop(&run);
+	open_sinks(&run);
+	if (ret < 0) {
+		complain("cannot start: %s", strerror(-ret));
+		goto misuse;
 	}
 	ret = create(&run);
 	if (ret < 0) {
-		complain("%s", chipboot_explain(ret, text, sizeof(text)));
-		ret = EXIT_MISUSE;
-		goto out;
+		complain_of(ret);
+		goto misuse;
 	}
-	if (start(&run) < 0) {
+	if (open_logs(&run) < 0 || door_open(&run) < 0 || prepare(&run) < 0)
+		goto misuse;
+	ret = watch_session(&run);
+	if (ret < 0) {
+		complain_of(ret);
+		goto misuse;
+	}
+	notify_open();
+	event_begin(&run);
+	screen_open(&run);
+	if (start_children(&run) < 0) {
 		run.broken = true;
 		stop(&run, SIGTERM, "stopped: the launcher could not start all");
 	}
-	stay(&run, signals);
+	stay(&run);
+	door_close(&run);
+	output_drain(&run);
+	screen_close(&run);
 	report_end(&run);
+	notify_end(&run);
+	write_out(&run);
 	ret = exit_code(&run);
-out:
-	if (signals >= 0)
-		close(signals);
 	free_run(&run);
 	return ret;
+
+misuse:
+	door_close(&run);
+	write_out(&run);
+	free_run(&run);
+	return EXIT_MISUSE;
 }

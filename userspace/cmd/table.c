@@ -1,39 +1,27 @@
 // SPDX-License-Identifier: MIT
 /*
- * The table of every chip's answer.
+ * Tables: libsmartcols' columns, with untrusted text made harmless.
  *
- * Called by run.c.
+ * Called by report.c and status.c.
  */
 #include <errno.h>
 #include <libsmartcols/libsmartcols.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "cmd.h"
 
-enum column { CHIP, STATE, CODE, ORIGIN, AFTER, MESSAGE, COLUMNS };
-
 struct table {
 	struct libscols_table *lines;
+	struct libscols_line *line;	/* the one being filled */
 };
 
-struct table *table_new(FILE *out)
+/* @terminal_columns: 0: a file or a pipe, where lines are as long as they are. */
+struct table *table_new(FILE *out, const struct column *columns,
+			unsigned int count, unsigned int terminal_columns)
 {
-	static const struct {
-		const char *name;
-		double width;
-		int flags;
-	} columns[COLUMNS] = {
-		[CHIP] = { "CHIP", 1, SCOLS_FL_RIGHT },
-		[STATE] = { "STATE", 1, 0 },
-		[CODE] = { "CODE", 1, SCOLS_FL_RIGHT },
-		[ORIGIN] = { "BY", 1, 0 },
-		[AFTER] = { "AFTER", 1, SCOLS_FL_RIGHT },
-		[MESSAGE] = { "MESSAGE", 0.5, SCOLS_FL_WRAP },
-	};
 	struct table *table = calloc(1, sizeof(*table));
-	size_t i;
+	unsigned int i;
 
 	if (!table)
 		return NULL;
@@ -41,14 +29,18 @@ struct table *table_new(FILE *out)
 	if (!table->lines)
 		goto fail;
 	scols_table_set_stream(table->lines, out);
-	/* In a file or a pipe lines are as long as they are. */
-	scols_table_set_termforce(table->lines, isatty(fileno(out)) ?
-				  SCOLS_TERMFORCE_AUTO :
+	scols_table_set_termforce(table->lines, terminal_columns ?
+				  SCOLS_TERMFORCE_ALWAYS :
 				  SCOLS_TERMFORCE_NEVER);
-	for (i = 0; i < COLUMNS; i++)
+	if (terminal_columns)
+		scols_table_set_termwidth(table->lines, terminal_columns);
+	for (i = 0; i < count; i++)
 		if (!scols_table_new_column(table->lines, columns[i].name,
-					    columns[i].width,
-					    columns[i].flags))
+					    columns[i].wraps ? 0.5 : 1,
+					    (columns[i].right ?
+					     SCOLS_FL_RIGHT : 0) |
+					    (columns[i].wraps ?
+					     SCOLS_FL_WRAP : 0)))
 			goto fail;
 	return table;
 
@@ -57,17 +49,22 @@ fail:
 	return NULL;
 }
 
+int table_row(struct table *table)
+{
+	table->line = scols_table_new_line(table->lines, NULL);
+	return table->line ? 0 : -ENOMEM;
+}
+
 /* The column gets @text, which this frees. */
-static int set(struct libscols_line *line, enum column column, char *text)
+static int set(struct table *table, unsigned int column, char *text)
 {
 	if (!text)
 		return -ENOMEM;
-	return scols_line_refer_data(line, column, text);
+	return scols_line_refer_data(table->line, column, text);
 }
 
-__attribute__((format(printf, 3, 4)))
-static int setf(struct libscols_line *line, enum column column,
-		const char *format, ...)
+int table_cell(struct table *table, unsigned int column,
+	       const char *format, ...)
 {
 	va_list arguments;
 	char *text;
@@ -76,28 +73,12 @@ static int setf(struct libscols_line *line, enum column column,
 	va_start(arguments, format);
 	ret = vasprintf(&text, format, arguments);
 	va_end(arguments);
-	return ret < 0 ? -ENOMEM : set(line, column, text);
+	return ret < 0 ? -ENOMEM : set(table, column, text);
 }
 
-int table_add(struct table *table, const struct row *row)
+int table_untrusted(struct table *table, unsigned int column, const char *text)
 {
-	struct libscols_line *line = scols_table_new_line(table->lines, NULL);
-	int ret;
-
-	if (!line)
-		return -ENOMEM;
-	ret = setf(line, CHIP, "%u", row->chip);
-	if (!ret)
-		ret = setf(line, STATE, "%s", row->state);
-	if (!ret && row->has_code)
-		ret = setf(line, CODE, "%d", row->code);
-	if (!ret)
-		ret = setf(line, ORIGIN, "%s", row->origin);
-	if (!ret && row->has_time)
-		ret = setf(line, AFTER, "%.3f s", row->after_ns / 1e9);
-	if (!ret)
-		ret = set(line, MESSAGE, escape(row->message));
-	return ret;
+	return set(table, column, escape(text));
 }
 
 void table_print(struct table *table)

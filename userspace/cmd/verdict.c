@@ -2,9 +2,15 @@
 /*
  * Who has failed, and who first: what `chipboot run` decides by and reports.
  *
- * Called by run.c and report.c.
+ * Called by run.c, report.c, events.c and screen.c.
  */
 #include "run.h"
+
+bool is_up(const struct run *run, const struct chip *chip)
+{
+	(void)run;
+	return chip->state == CHIPBOOT_STATE_SUCCESS && !chip->lost;
+}
 
 bool timed_out(const struct run *run, const struct chip *chip)
 {
@@ -63,4 +69,34 @@ uint32_t first_failure(const struct run *run)
 		}
 	}
 	return first;
+}
+
+uint32_t first_failed(const struct run *run)
+{
+	const struct chip *first = NULL;
+	uint32_t i;
+
+	if (run->first < run->channels && failed(run, &run->chips[run->first]))
+		return run->first;
+	for (i = 0; i < run->channels; i++) {
+		const struct chip *chip = &run->chips[i];
+
+		if (failed(run, chip) &&
+		    (!first || chip->order < first->order))
+			first = chip;
+	}
+	return first ? first - run->chips : run->channels;
+}
+
+int exit_code(const struct run *run)
+{
+	uint32_t bad = count(run, failed);
+
+	if (run->broken)
+		return EXIT_MISUSE;
+	if (run->signal)
+		return 128 + run->signal;
+	if (count(run, timed_out))
+		return EXIT_TIMED_OUT;
+	return bad > EXIT_FAILED_MAX ? EXIT_FAILED_MAX : bad;
 }
