@@ -8,6 +8,7 @@
  *
  * cb_error() and its kin are called wherever the library fails.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -217,6 +218,50 @@ static bool module_is_installed(const char *release)
 	return found;
 }
 
+/* A kernel that has the module, although the running one does not. */
+static bool other_kernel(char *release, size_t size)
+{
+	DIR *dir = opendir("/lib/modules");
+	struct dirent *entry;
+	bool found = false;
+
+	while (dir && !found && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' ||
+		    !module_is_installed(entry->d_name))
+			continue;
+		snprintf(release, size, "%s", entry->d_name);
+		found = true;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
+}
+
+/* Does @path say @word at its beginning, or anywhere? */
+static bool file_says(const char *path, const char *word)
+{
+	char text[256] = "";
+	FILE *file = fopen(path, "re");
+	bool says;
+
+	if (!file)
+		return false;
+	says = fgets(text, sizeof(text), file) && strstr(text, word);
+	fclose(file);
+	return says;
+}
+
+/*
+ * What Secure Boot makes of a kernel, where it can be read without root.  Whether the
+ * module is signed with a key it knows, only loading it shows.
+ */
+static bool wants_signatures(void)
+{
+	return file_says("/sys/module/module/parameters/sig_enforce", "Y") ||
+	       file_says("/sys/kernel/security/lockdown", "[integrity]") ||
+	       file_says("/sys/kernel/security/lockdown", "[confidentiality]");
+}
+
 /*
  * The group's name from /etc/group alone: a library that a static program may
  * link does not pull in name services.
@@ -263,6 +308,7 @@ static int no_permission(int error, const char *device)
 int cb_error_open(int error, const char *device)
 {
 	struct utsname kernel;
+	char other[256];
 
 	switch (error) {
 	case EACCES:
@@ -286,9 +332,16 @@ int cb_error_open(int error, const char *device)
 				 "the chipboot module is loaded, but %s is not here: in a container, pass it in (--device %s)",
 				 device, device);
 	uname(&kernel);
+	if (module_is_installed(kernel.release) && wants_signatures())
+		return cb_errorf(ENXIO,
+				 "the chipboot module is installed but not loaded, and this kernel loads only signed modules (Secure Boot): as root, modprobe chipboot; if that says \"Key was rejected by service\", sign the module with a key enrolled by mokutil");
 	if (module_is_installed(kernel.release))
 		return cb_errorf(ENXIO,
 				 "the chipboot module is installed but not loaded: as root, modprobe chipboot");
+	if (other_kernel(other, sizeof(other)))
+		return cb_errorf(ENXIO,
+				 "the chipboot module is installed for the kernel %s, but this is %s: build and install it for this one",
+				 other, kernel.release);
 	return cb_errorf(ENXIO,
 			 "the chipboot module is not installed for this kernel (%s) and not loaded: see Install in chipboot's README",
 			 kernel.release);
