@@ -47,6 +47,8 @@ prefix	?= /usr/local
 bindir	?= $(prefix)/bin
 libdir	?= $(prefix)/lib
 incdir	?= $(prefix)/include
+mandir	?= $(prefix)/share/man
+bashdir	?= $(prefix)/share/bash-completion/completions
 
 # ---- which kernels --------------------------------------------------------
 
@@ -285,8 +287,11 @@ endef
 .PHONY: install install-module uninstall
 install: userspace install-module
 	$(Q)$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig \
-		$(DESTDIR)$(incdir)/linux
+		$(DESTDIR)$(incdir)/linux $(DESTDIR)$(mandir)/man1 \
+		$(DESTDIR)$(bashdir)
 	$(Q)$(INSTALL) -m 755 $(B)/bin/chipboot $(DESTDIR)$(bindir)/
+	$(Q)$(INSTALL) -m 644 userspace/man/chipboot.1 $(DESTDIR)$(mandir)/man1/
+	$(Q)$(INSTALL) -m 644 userspace/completion/chipboot $(DESTDIR)$(bashdir)/
 	$(Q)$(INSTALL) -m 644 $(B)/lib/libchipboot.a $(DESTDIR)$(libdir)/
 	$(Q)$(INSTALL) -m 755 $(LIB_SO).$(VERSION) $(DESTDIR)$(libdir)/
 	$(Q)ln -sf libchipboot.so.$(VERSION) $(DESTDIR)$(libdir)/$(SONAME)
@@ -309,7 +314,8 @@ endif
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/chipboot $(DESTDIR)$(libdir)/libchipboot.* \
 		$(DESTDIR)$(libdir)/pkgconfig/chipboot.pc \
-		$(DESTDIR)$(incdir)/chipboot.h $(DESTDIR)$(incdir)/linux/chipboot.h
+		$(DESTDIR)$(incdir)/chipboot.h $(DESTDIR)$(incdir)/linux/chipboot.h \
+		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(bashdir)/chipboot
 	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
 
 # ---- the rest -------------------------------------------------------------
