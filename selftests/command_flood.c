@@ -218,7 +218,7 @@ static void notified(struct __test_metadata *_metadata, const char *name,
 			   (*name == '/');
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-	strcpy(address.sun_path, name);
+	memcpy(address.sun_path, name, strlen(name));
 	if (*name == '@')
 		address.sun_path[0] = '\0';
 	else

@@ -8,7 +8,7 @@ cd "${0%/*}/../.." || exit 1
 PATH="$PWD/build/bin:$PATH"
 # shellcheck disable=SC1091	# the distribution's
 . /usr/share/bash-completion/bash_completion
-# shellcheck source=userspace/completion/chipboot
+# shellcheck disable=SC1091	# bash-completion's way of writing
 . userspace/completion/chipboot
 count=0
 

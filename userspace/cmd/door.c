@@ -250,7 +250,8 @@ int door_open(struct run *run)
 			 run->socket_path, sizeof(address.sun_path) - 1);
 		return -1;
 	}
-	strcpy(address.sun_path, run->socket_path);
+	memcpy(address.sun_path, run->socket_path,
+	       strlen(run->socket_path));
 	run->door.fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
 			      SOCK_NONBLOCK, 0);
 	if (run->door.fd < 0)

@@ -13,7 +13,8 @@
 
 /*
  * One character of valid UTF-8 at @text, which has at least 1 byte: how many bytes it
- * takes, or 0 if it is none.  Overlong forms, surrogates and what lies beyond U+10FFFF are not valid.
+ * takes, or 0 if it is none.  Overlong forms, surrogates and what lies beyond U+10FFFF
+ * are not valid.
  */
 unsigned int decode_utf8(const unsigned char *text, size_t size,
 			 uint32_t *character)

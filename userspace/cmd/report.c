@@ -20,7 +20,7 @@ static double seconds(uint64_t from_ns, uint64_t to_ns)
 /* "[3,5]" */
 static void put_chips(FILE *out, const struct run *run,
 		      bool (*counts)(const struct run *run,
-				       const struct chip *chip))
+				     const struct chip *chip))
 {
 	const char *separator = "";
 	uint32_t i;

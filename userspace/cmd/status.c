@@ -224,8 +224,8 @@ static void user_of(pid_t pid, char *name, size_t size)
 /* modinfo knows compressed modules too.  "none": no such module for this kernel. */
 static void installed_module(char *version, size_t size)
 {
-	FILE *pipe = popen("PATH=/usr/sbin:/sbin:/usr/bin:/bin modinfo -F version chipboot 2>/dev/null",
-			   "re");
+	FILE *pipe = popen("PATH=/usr/sbin:/sbin:/usr/bin:/bin "
+			   "modinfo -F version chipboot 2>/dev/null", "re");
 
 	snprintf(version, size, "none");
 	if (!pipe)
@@ -303,7 +303,7 @@ static void print_channels(const struct found *found)
 	if (!found->observer) {
 		printf("  pending: [%s]; no more can be seen: %s\n",
 		       found->pending, found->refused == EPERM ?
-		       "that takes the permission to trace its processes (root, or kernel.yama.ptrace_scope=0)" :
+		       "it takes the permission to trace (root)" :
 		       found->refused ? strerror(found->refused) :
 		       "none of its observers is in a process of yours");
 		return;
