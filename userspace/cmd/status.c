@@ -224,8 +224,9 @@ static void user_of(pid_t pid, char *name, size_t size)
 /* modinfo knows compressed modules too.  "none": no such module for this kernel. */
 static void installed_module(char *version, size_t size)
 {
-	FILE *pipe = popen("PATH=/usr/sbin:/sbin:/usr/bin:/bin "
-			   "modinfo -F version chipboot 2>/dev/null", "re");
+	static const char ask[] =
+		"PATH=/usr/sbin:/sbin:$PATH modinfo -F version chipboot 2>/dev/null";
+	FILE *pipe = popen(ask, "re");
 
 	snprintf(version, size, "none");
 	if (!pipe)
