@@ -104,10 +104,12 @@ int chipboot_mailbox_init(struct chipboot_mailbox *mailbox, void *page,
 /**
  * chipboot_mailbox_reset - make it IDLE and all zero
  *
- * The state is stored first, a release fence later the rest: who sees any of the new
- * zeroes finds IDLE when it looks at the state (with acquire) again.  A reader that
- * saw the answer and is still reading gets a mixture of it and zeroes.  Who resets has
- * to know by other means that nobody reads, and that no writer is still on its way.
+ * IDLE is stored first, then a release fence, then the rest is zeroed: a process that
+ * is killed in between leaves IDLE behind, never an answer half gone, and a reader that
+ * finds zeroes where it did not expect them knows why by an acquire fence and another
+ * look at the state.  A reader that saw the answer and is still reading gets a mixture
+ * of it and zeroes.  Who resets has to know by other means that nobody is reading, and
+ * that no writer is on its way.
  */
 void chipboot_mailbox_reset(const struct chipboot_mailbox *mailbox);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of libchipboot share: the handles, the register of handles that a
- * fork must find, the calls into the module (kernel.c) and the record of the last
- * error (error.c).
+ * What the files of libchipboot share: the handles, the copying of pages, the register
+ * of handles that a fork must find, the calls into the module (kernel.c) and the record
+ * of the last error (error.c).
  */
 #ifndef CHIPBOOT_INTERNAL_H
 #define CHIPBOOT_INTERNAL_H
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 
 #include <chipboot.h>
@@ -68,6 +69,23 @@ static inline struct chipboot_observer *cb_observer_of(struct cb_link *link)
 		((char *)link - offsetof(struct chipboot_observer, link));
 }
 
+/*
+ * Copy @size bytes, a multiple of 8, of a page that somebody may be writing.  The
+ * loads are atomic, because a compiler may assume of plain ones that nobody writes,
+ * and load twice what the source loads once.
+ */
+static inline void cb_load(void *to, const void *page, size_t size)
+{
+	const unsigned long *from = (const unsigned long *)page;
+	unsigned long word;
+	size_t i;
+
+	for (i = 0; i < size / sizeof(word); i++) {
+		word = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+		memcpy((char *)to + i * sizeof(word), &word, sizeof(word));
+	}
+}
+
 /* session.c: the register of handles, safe across fork */
 CB_HIDDEN void cb_register_lock(void);
 CB_HIDDEN void cb_register_unlock(void);
@@ -93,6 +111,7 @@ CB_HIDDEN int cb_observer_open(int from_fd, uint32_t events,
 			       struct chipboot_observer **observer);
 
 /* text.c */
+CB_HIDDEN uint32_t cb_text_fit(const char *text, size_t length);
 CB_HIDDEN uint32_t cb_text_length(const char *text, uint32_t *flags);
 
 /*

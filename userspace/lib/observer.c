@@ -114,23 +114,6 @@ int chipboot_observer_observe(struct chipboot_observer *observer,
 }
 
 /*
- * Copy a page that the kernel may be writing.  The loads are atomic, because a
- * compiler may assume of plain ones that nobody writes.
- */
-static void copy_page(struct chipboot_answer *answer,
-		      const struct chipboot_answer *page)
-{
-	const unsigned long *from = (const unsigned long *)page;
-	unsigned long word;
-	size_t i;
-
-	for (i = 0; i < sizeof(*page) / sizeof(word); i++) {
-		word = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-		memcpy((char *)answer + i * sizeof(word), &word, sizeof(word));
-	}
-}
-
-/*
  * True if @answer holds a copy that no writing overlapped.  The acquire load pairs
  * with the barrier after the kernel made seq odd and with the release that made it
  * even again; the fence keeps the copy before the second look at seq.
@@ -142,7 +125,7 @@ static bool snapshot(const struct chipboot_answer *page,
 
 	if (seq & 1)
 		return false;
-	copy_page(answer, page);
+	cb_load(answer, page, sizeof(*page));
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return __atomic_load_n(&page->seq, __ATOMIC_RELAXED) == seq;
 }

@@ -3,7 +3,7 @@
  * How much of a text fits into a channel's page, without cutting a UTF-8 character
  * in half.
  *
- * Called by session.c (abort) and publisher.c.
+ * Called by session.c (abort), publisher.c and mailbox.c.
  */
 #include <string.h>
 
@@ -22,18 +22,16 @@ static unsigned int character_length(unsigned char lead)
 }
 
 /*
- * Bytes of @text to publish; sets CHIPBOOT_PUBLISH_TRUNCATED if that is not all.
- * Only a character that the edge really splits is dropped: text of another
- * encoding keeps its 1023 bytes.
+ * Bytes of @text that fit, if it has @length bytes before its end.  Only a character
+ * that the edge really splits is dropped: text of another encoding keeps its 1023
+ * bytes.
  */
-uint32_t cb_text_length(const char *text, uint32_t *flags)
+uint32_t cb_text_fit(const char *text, size_t length)
 {
-	size_t length = strnlen(text, CHIPBOOT_MAX_TEXT + 1);
 	unsigned int back;
 
 	if (length <= CHIPBOOT_MAX_TEXT)
 		return length;
-	*flags |= CHIPBOOT_PUBLISH_TRUNCATED;
 	for (back = 1; back <= 3; back++) {
 		unsigned char byte = text[CHIPBOOT_MAX_TEXT - back];
 
@@ -45,4 +43,14 @@ uint32_t cb_text_length(const char *text, uint32_t *flags)
 		break;
 	}
 	return CHIPBOOT_MAX_TEXT;
+}
+
+/* Bytes of @text to publish; sets CHIPBOOT_PUBLISH_TRUNCATED if that is not all. */
+uint32_t cb_text_length(const char *text, uint32_t *flags)
+{
+	size_t length = strnlen(text, CHIPBOOT_MAX_TEXT + 1);
+
+	if (length > CHIPBOOT_MAX_TEXT)
+		*flags |= CHIPBOOT_PUBLISH_TRUNCATED;
+	return cb_text_fit(text, length);
 }
