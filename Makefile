@@ -297,7 +297,9 @@ install: userspace install-module
 	$(Q)ln -sf libchipboot.so.$(VERSION) $(DESTDIR)$(libdir)/$(SONAME)
 	$(Q)ln -sf $(SONAME) $(DESTDIR)$(libdir)/libchipboot.so
 	$(Q)$(INSTALL) -m 644 uapi/linux/chipboot.h $(DESTDIR)$(incdir)/linux/
-	$(Q)$(INSTALL) -m 644 userspace/include/chipboot.h $(DESTDIR)$(incdir)/
+	$(Q)$(INSTALL) -m 644 userspace/include/chipboot.h \
+		userspace/include/chipboot_mailbox.h \
+		userspace/include/chipboot.hpp $(DESTDIR)$(incdir)/
 	$(file >$(B)/chipboot.pc,$(PKGCONFIG))
 	$(Q)$(INSTALL) -m 644 $(B)/chipboot.pc $(DESTDIR)$(libdir)/pkgconfig/
 
@@ -314,7 +316,10 @@ endif
 uninstall:
 	rm -f $(DESTDIR)$(bindir)/chipboot $(DESTDIR)$(libdir)/libchipboot.* \
 		$(DESTDIR)$(libdir)/pkgconfig/chipboot.pc \
-		$(DESTDIR)$(incdir)/chipboot.h $(DESTDIR)$(incdir)/linux/chipboot.h \
+		$(DESTDIR)$(incdir)/chipboot.h \
+		$(DESTDIR)$(incdir)/chipboot_mailbox.h \
+		$(DESTDIR)$(incdir)/chipboot.hpp \
+		$(DESTDIR)$(incdir)/linux/chipboot.h \
 		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(bashdir)/chipboot
 	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
 
