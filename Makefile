@@ -36,6 +36,10 @@ CC	?= gcc
 ifeq ($(origin CC),default)
 CC	:= $(CROSS)gcc
 endif
+CXX	?= g++
+ifeq ($(origin CXX),default)
+CXX	:= $(CROSS)g++
+endif
 AR	:= $(CROSS)ar
 INSTALL	:= install
 
@@ -221,6 +225,53 @@ $(UNIT_BIN): $(B)/selftests/unit/%: $(O)/unit/%.o $(O)/unit/channel.o
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ -pthread
 
+# In C++ on the machine, as static and as alone as those in C.
+WARN_CXX := -std=c++17 -Wall -Wextra -Werror -Wshadow -Wpedantic
+CXXFLAGS ?= -O2 -g
+TESTS_CXX := $(patsubst %.cpp,$(B)/%,$(wildcard selftests/*.cpp))
+TEST_CXX = -D_GNU_SOURCE -MMD -MP -MF $@.d -MT $@ $(WARN_CXX) \
+	   -Iselftests -Iuserspace/include $(CXXFLAGS) -o $@ $<
+
+$(TESTS_CXX): $(B)/selftests/%: selftests/%.cpp $(LIB_A) | deps-build
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CXX) $(TEST_CXX) -static $(LIB_A) -pthread
+
+# What needs no module runs on the host, with AddressSanitizer in the library too.
+# Its runtime is the compiler's, so there is a library for each of the two.
+ASAN	:= -fsanitize=address -fno-omit-frame-pointer
+HOST_CC	:= $(if $(findstring clang,$(CC)),clang,gcc)
+HOST_C	:= $(patsubst %.c,$(B)/%,$(wildcard selftests/host/*.c))
+HOST_CXX := $(patsubst %.cpp,$(B)/%,$(wildcard selftests/host/*.cpp))
+HOST_BIN := $(HOST_C) $(HOST_CXX:%=%-g++) $(HOST_CXX:%=%-clang++)
+
+$(HOST_C): $(B)/selftests/%: selftests/%.c $(B)/asan/$(HOST_CC).a | kselftest
+	$(call say,HOST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(HOST_CC) $(UCFLAGS) -Wno-missing-prototypes -Wno-shadow \
+		-Iselftests -isystem $(KSELFTEST) $(CFLAGS) $(ASAN) \
+		-MF $@.d -MT $@ -o $@ $< $(B)/asan/$(HOST_CC).a -pthread
+
+# $(1) is the C compiler, $(2) the C++ compiler of the same house.
+define host_rules
+$(O)/asan-$(1)/%.o: userspace/lib/%.c
+	$$(call say,CC,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(1) $$(UCFLAGS) $$(CFLAGS) $$(ASAN) -c -o $$@ $$<
+
+$(B)/asan/$(1).a: $(LIB_SRC:userspace/lib/%.c=$(O)/asan-$(1)/%.o)
+	$$(call say,AR,$$@)
+	@mkdir -p $$(@D) && rm -f $$@
+	$$(Q)$$(AR) rcs $$@ $$^
+
+$$(HOST_CXX:%=%-$(2)): $(B)/selftests/%-$(2): selftests/%.cpp $(B)/asan/$(1).a
+	$$(call say,HOST,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$(2) $$(TEST_CXX) $$(ASAN) $(B)/asan/$(1).a -pthread
+endef
+$(eval $(call host_rules,gcc,g++))
+$(eval $(call host_rules,clang,clang++))
+
 $(B)/vm/init: selftests/vm/init.c
 	$(call say,CC,$@)
 	@mkdir -p $(@D)
@@ -228,7 +279,8 @@ $(B)/vm/init: selftests/vm/init.c
 
 .PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
 .PHONY: test-mutants check vm
-programs: $(TESTS_BIN) $(if $(CROSS),,$(UNIT_BIN)) $(B)/vm/init
+programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
+	$(B)/vm/init
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
 VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
 vm-parts: module-vm userspace $(B)/vm/init
@@ -345,4 +397,5 @@ help:
 	@echo "make clean      (distclean: the downloads too)"
 	@echo "KDIR= names the kernel to build for, V=1 shows the commands"
 
--include $(wildcard $(O)/*/*.d $(B)/selftests/*.d $(B)/vm/*.d)
+-include $(wildcard $(O)/*/*.d $(B)/selftests/*.d $(B)/selftests/*/*.d \
+	$(B)/vm/*.d)
