@@ -226,7 +226,7 @@ $(UNIT_BIN): $(B)/selftests/unit/%: $(O)/unit/%.o $(O)/unit/channel.o
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ -pthread
 
 # In C++ on the machine, as static and as alone as those in C.
-WARN_CXX := -std=c++17 -Wall -Wextra -Werror -Wshadow -Wpedantic
+WARN_CXX := -std=c++17 -Wall -Wextra -Werror -Wpedantic
 CXXFLAGS ?= -O2 -g
 TESTS_CXX := $(patsubst %.cpp,$(B)/%,$(wildcard selftests/*.cpp))
 TEST_CXX = -D_GNU_SOURCE -MMD -MP -MF $@.d -MT $@ $(WARN_CXX) \
