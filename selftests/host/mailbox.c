@@ -321,7 +321,7 @@ TEST_F(mailbox, init)
 TEST_F(mailbox, guards_and_sanitizer_bite)
 {
 	unsigned char *heap = malloc(8);
-	volatile unsigned char *bad[] = {
+	unsigned char *bad[] = {
 		self->page - 1, self->page + PAGE, heap + 8,
 	};
 	size_t i;
@@ -333,7 +333,7 @@ TEST_F(mailbox, guards_and_sanitizer_bite)
 		if (!pid) {
 			if (!freopen("/dev/null", "w", stderr))
 				_exit(0);
-			(void)*bad[i];
+			__asm__ volatile("" : : "r" (*bad[i]));
 			_exit(0);
 		}
 		EXPECT_NE(0, cb_reap(pid));
