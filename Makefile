@@ -26,7 +26,7 @@ ROOT	:= build/roots/arm64
 CROSS	:= aarch64-linux-gnu-
 override CPPFLAGS += -idirafter $(ROOT)/usr/include
 CMD_LIBS := $(ROOT)/usr/lib/aarch64-linux-gnu/libsmartcols.so \
-	$(ROOT)/lib/aarch64-linux-gnu/libjson-c.so.5
+	$(ROOT)/usr/lib/aarch64-linux-gnu/libjson-c.so
 else
 B	:= build
 CMD_LIBS := -lsmartcols -ljson-c
