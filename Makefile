@@ -284,7 +284,13 @@ programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
 VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
 vm-parts: module-vm userspace $(B)/vm/init
-test-parts: vm-parts programs
+test-parts: vm-parts programs python
+
+# The package as pip would make it, where the tests import it.
+.PHONY: python
+python:
+	$(Q)cd userspace/python && /usr/bin/python3 -B -W ignore setup.py -q build \
+		--build-lib $(TOP)/$(B)/python/lib
 
 demo:
 	@$(DEPS) --install $(VM_GOAL)
@@ -318,7 +324,7 @@ test-mutants:
 
 check:
 	@$(DEPS) --install check
-	@$(MAKE) vm-kernel kselftest
+	@$(MAKE) vm-kernel kselftest python
 	$(Q)selftests/check/run
 
 # ---- install --------------------------------------------------------------

@@ -155,7 +155,7 @@ enum {
  * @owner_state: CHIPBOOT_OWNER_*
  * @owner_pid: in the caller's pid namespace, also after its death; 0: not visible
  * @events: CHIPBOOT_ON_* this handle is subscribed to
- * @holds: those of @events that hold
+ * @holds: CHIPBOOT_ON_* that hold now, subscribed to or not
  * @reserved: zero
  */
 struct chipboot_info {
