@@ -396,10 +396,12 @@ help:
 	@echo "make install    DESTDIR= prefix=/usr/local (also: uninstall)"
 	@echo "make demo       the main job, in a throwaway machine"
 	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
+	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
+	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make vm         a shell in the throwaway machine"
-	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12"
+	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12 VM_ARCH="
 	@echo "make clean      (distclean: the downloads too)"
 	@echo "KDIR= names the kernel to build for, V=1 shows the commands"
 

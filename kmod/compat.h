@@ -16,7 +16,7 @@
 
 #ifndef CHIPBOOT_HAVE_WAIT_PIDFD
 /* Without it no death would be told. */
-#error "struct pid has no wait_pidfd. Linux 5.3 and later have it: build for one of those. If this one is newer, the field has moved: kmod/death.c says what it is needed for; please report it."
+#error "struct pid has no wait_pidfd: build for Linux 5.3 or later, or see kmod/death.c"
 #endif
 
 #ifndef CONFIG_64BIT
@@ -42,7 +42,7 @@ static inline void hrtimer_setup(struct hrtimer *timer,
 #endif
 
 #ifdef CHIPBOOT_HAVE_MMAP_PREPARE
-#define COMPAT_MMAP(prepare)	static_assert(true)
+#define COMPAT_MMAP(prepare)	struct prepare##_needs_no_mmap
 #define MMAP_PREPARE(prepare)	.mmap_prepare = prepare
 #else
 /*

@@ -360,7 +360,7 @@ void session_wake_later(struct session *s)
  *
  *	waiter				waker
  *	poll_wait(): in the queue	lock
- *	lock				  change state, look at polled
+ *	lock				  change state; who has polled?
  *	  polled |= queue, test state	unlock
  *	unlock				wake the queue
  *
