@@ -3,9 +3,8 @@
  * The state machine of one channel, and what a session's channels add up to.
  *
  * Pure: no file, task, lock or clock in this interface, so that the same file
- * compiles in userspace for its unit tests (selftests/unit/state_machine.c).  The
- * caller holds the lock that guards channel, page and tally (in the module:
- * session->lock), and passes in the time.
+ * compiles in userspace for its unit tests.  The caller holds the lock that guards
+ * channel, page and tally (in the module: session->lock), and passes in the time.
  */
 #ifndef CHIPBOOT_CHANNEL_H
 #define CHIPBOOT_CHANNEL_H

@@ -9,7 +9,7 @@
  * of its own ends and its process lives on, and is not called for a process
  * whose files are shared, closed already, or gone by O_CLOEXEC; release sees
  * nothing while siblings hold copies.  wait_pidfd is core-private by convention;
- * compat.h refuses to build where it is not there.
+ * outside of a kernel tree Kbuild looks for it first.
  */
 #include <linux/cred.h>
 #include <linux/oom.h>
@@ -125,6 +125,8 @@ void death_hook_remove(struct death_hook *hook)
  *
  * For a release() that runs while its process is exiting: the hook is about to
  * tell, and knows the exit code.
+ *
+ * Return: whether it has, or is dead already.
  */
 bool death_is_near(struct pid *pid)
 {

@@ -153,6 +153,8 @@ void limits_uncharge(struct user_channels *user, u32 n)
 
 /**
  * limits_all_returned() - is no channel in use?  For module exit
+ *
+ * Return: whether none is.
  */
 bool limits_all_returned(void)
 {

@@ -155,6 +155,8 @@ void session_put(struct session *s)
  *
  * By process, not by handle: a forked child that unwinds its copy of the
  * launcher's frames must not end its siblings.
+ *
+ * Return: whether it may.
  */
 bool session_owned_by_caller(struct session *s)
 {
@@ -223,7 +225,9 @@ void session_answered(struct session *s, u32 i)
  * session_first_failed() - the ERROR channel that answered first
  * @s: the session
  *
- * Under session->lock.  Return: its number, or CHIPBOOT_NO_CHANNEL.
+ * Under session->lock.
+ *
+ * Return: its number, or CHIPBOOT_NO_CHANNEL.
  */
 u32 session_first_failed(struct session *s)
 {
@@ -287,6 +291,8 @@ __poll_t session_poll_always(const struct session *s)
  * @h: the handle
  *
  * Under session->lock.
+ *
+ * Return: CHIPBOOT_EVENT_*.
  */
 u32 session_holds(struct session *s, const struct handle *h)
 {
@@ -360,13 +366,15 @@ void session_wake_later(struct session *s)
  *
  *	waiter				waker
  *	poll_wait(): in the queue	lock
- *	lock				  change state; who has polled?
+ *	lock				  look at polled, change state
  *	  polled |= queue, test state	unlock
  *	unlock				wake the queue
  *
  * If the waker's section comes after the waiter's, it finds polled set and the
  * waiter in the queue.  If it comes before, the test sees the new state.  So the
  * full barrier that poll_wait() lacks on older kernels is not missed here.
+ *
+ * Return: EPOLL* as they hold now.
  */
 __poll_t session_poll(struct file *file, struct poll_table_struct *wait,
 		      const struct handle *h)
