@@ -11,6 +11,12 @@
 #include "limit.h"
 #include "session.h"
 
+/* Outside of a kernel tree Kbuild gives the project's own version. */
+#ifndef CHIPBOOT_RELEASE
+#include <generated/utsrelease.h>
+#define CHIPBOOT_RELEASE UTS_RELEASE
+#endif
+
 static long control_version(struct call *call)
 {
 	struct chipboot_version *version = call->argument;

@@ -36,4 +36,6 @@ module_exit(chipboot_exit);
 MODULE_LICENSE("GPL");
 MODULE_AUTHOR("The chipboot authors");
 MODULE_DESCRIPTION("Answers of accelerator runtime processes at bring-up");
+#ifdef CHIPBOOT_RELEASE
 MODULE_VERSION(CHIPBOOT_RELEASE);
+#endif

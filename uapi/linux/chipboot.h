@@ -184,7 +184,8 @@ struct chipboot_page {
  *	the kernel's page size
  * @max_channels_per_session: out: the module parameter's value now
  * @reserved: out: zero
- * @release: out: the module's version, NUL-terminated
+ * @release: out: the module's version, NUL-terminated; the kernel's where the module
+ *	is part of it
  */
 struct chipboot_version {
 	__u32 abi;
