@@ -278,7 +278,7 @@ $(B)/vm/init: selftests/vm/init.c
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
 .PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
-.PHONY: test-mutants check vm
+.PHONY: test-mutants check intree vm
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -326,6 +326,15 @@ check:
 	@$(DEPS) --install check
 	@$(MAKE) vm-kernel kselftest python
 	$(Q)selftests/check/run
+
+# As a part of a kernel source: INTREE=6.12, or another that
+# selftests/intree/prepare can fetch.
+INTREE	?= 6.12
+
+intree:
+	@$(DEPS) --install intree
+	@$(MAKE) userspace $(B)/vm/init
+	$(Q)selftests/intree/run $(INTREE)
 
 # ---- install --------------------------------------------------------------
 
@@ -386,7 +395,8 @@ uninstall:
 .PHONY: clean distclean help
 # What was downloaded stays: it is slow to get and does not go stale here.
 clean:
-	rm -rf $(filter-out build/kernels build/kselftest,$(wildcard build/*))
+	rm -rf $(filter-out build/intree build/kernels build/kselftest,$(wildcard build/*)) \
+		build/intree/*/build*
 
 distclean:
 	rm -rf build
@@ -400,6 +410,7 @@ help:
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make check      style, static analysis, other compilers"
+	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
 	@echo "make vm         a shell in the throwaway machine"
 	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12 VM_ARCH="
 	@echo "make clean      (distclean: the downloads too)"
