@@ -816,8 +816,10 @@ TEST_F(charged, visible)
 	for (round = 0; round < 2; round++) {
 		fd = create_in(GROUP, self->s.control, n);
 		ASSERT_LE(0, fd);
-		kernel = settles("kernel", pages, pages + more);
 		current = settles(NULL, pages, pages + more);
+		/* older kernels have no figure for kernel memory alone */
+		kernel = st_group_key(GROUP, "memory.stat", "kernel") < 0 ?
+			current : settles("kernel", pages, pages + more);
 		ksft_print_msg("%u channels: kernel %lld, current %lld bytes\n",
 			       n, kernel, current);
 		ASSERT_LE(pages, kernel);
@@ -826,8 +828,9 @@ TEST_F(charged, visible)
 		ASSERT_GE(pages + more, current);
 		close(fd);
 		/* what is left is what the kernel keeps in store */
-		kernel = settles("kernel", 0, 8 * 4096);
 		current = settles(NULL, 0, 128 * 4096);
+		kernel = st_group_key(GROUP, "memory.stat", "kernel") < 0 ?
+			0 : settles("kernel", 0, 8 * 4096);
 		ksft_print_msg("closed: kernel %lld, current %lld bytes\n",
 			       kernel, current);
 		ASSERT_GE(8 * 4096, kernel);
@@ -838,7 +841,8 @@ TEST_F(charged, visible)
 #define EXPECT_NO_VICTIM() do { \
 	EXPECT_EQ(0, st_group_key(GROUP, "memory.events", "oom")); \
 	EXPECT_EQ(0, st_group_key(GROUP, "memory.events", "oom_kill")); \
-	EXPECT_EQ(0, st_group_key(GROUP, "memory.events", "oom_group_kill")); \
+	/* older kernels have no such key */ \
+	EXPECT_GE(0, st_group_key(GROUP, "memory.events", "oom_group_kill")); \
 } while (0)
 
 /* A session that does not fit ends half-way, and leaves nothing behind. */
