@@ -36,8 +36,7 @@ FIXTURE_SETUP(round)
 	ASSERT_EQ(4, sizeof(void *));
 	ASSERT_EQ(0, uname(&u));
 	ASSERT_TRUE(!strcmp("x86_64", u.machine) ||
-		    /* a 32-bit program's name for an arm64 kernel */
-		    !strcmp("armv8l", u.machine));
+		    !strcmp("aarch64", u.machine));
 	ASSERT_EQ(0, cb_session_open(s, N)) TH_LOG("%s", s->why);
 	for (i = 0; i < N; i++) {
 		self->pub[i] = cb_claim(s->owner, i, &generation);
