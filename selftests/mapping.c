@@ -346,11 +346,11 @@ static const char *vm_flags(const void *at)
  */
 static bool by_frame_number(void)
 {
-	int major = 0, minor = 0;
+	int major, minor;
 	struct utsname u;
 
-	uname(&u);
-	sscanf(u.release, "%d.%d", &major, &minor);
+	if (uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2)
+		return false;
 	return major < 5 || (major == 5 && minor < 11);
 }
 
