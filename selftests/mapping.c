@@ -17,7 +17,6 @@
 #include <sys/personality.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
-#include <sys/utsname.h>
 
 #define N	5
 #define SECOND_GROUP	"mapping-launcher"
@@ -346,12 +345,7 @@ static const char *vm_flags(const void *at)
  */
 static bool by_frame_number(void)
 {
-	int major, minor;
-	struct utsname u;
-
-	if (uname(&u) || sscanf(u.release, "%d.%d", &major, &minor) != 2)
-		return false;
-	return major < 5 || (major == 5 && minor < 11);
+	return !st_kernel_has(5, 11);
 }
 
 TEST_F(mapping, flags)

@@ -13,6 +13,20 @@
 
 #include <setjmp.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
+
+/* ---- what differs from kernel to kernel --------------------------------- */
+
+/* Is this Linux MAJOR.MINOR or later?  Only for what the kernel's own parts do. */
+static CB_MAYBE_UNUSED bool st_kernel_has(int major, int minor)
+{
+	int of, is;
+	struct utsname u;
+
+	if (uname(&u) || sscanf(u.release, "%d.%d", &of, &is) != 2)
+		return false;
+	return of > major || (of == major && is >= minor);
+}
 
 /* ---- files of one value ------------------------------------------------ */
 
