@@ -278,7 +278,7 @@ $(B)/vm/init: selftests/vm/init.c
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
 .PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
-.PHONY: test-mutants check intree vm
+.PHONY: test-mutants check intree vm readme-kernels
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -315,6 +315,11 @@ test-kernels:
 test-arm64:
 	@$(DEPS) --install test-arm64
 	$(Q)selftests/vm/matrix arm64 $(KERNELS)
+
+# The table of the last runs of both into the README.
+readme-kernels: build/matrix.md
+	$(Q)sed -i -e '/<!-- build.matrix.md -->/,/<!-- end -->/{//!d}' \
+		-e '/<!-- build.matrix.md -->/r $<' README.md
 
 # A broken module must not pass: MUTANTS="stale-death-accepted ..." breaks it so.
 test-mutants:
