@@ -275,7 +275,8 @@ static int stall_writes(struct chipboot_claim *claim)
 		.range = reg.range,
 		.mode = UFFDIO_WRITEPROTECT_MODE_WP,
 	};
-	int uffd = cb_errno(syscall(SYS_userfaultfd, O_CLOEXEC));
+	/* or poll() would not wait, but say POLLERR */
+	int uffd = cb_errno(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
 
 	if (uffd < 0)
 		return uffd;
@@ -309,6 +310,7 @@ TEST_F(catchers, claim_across_a_reset)
 	tid = pt_thread(thread_claims, &c, 0);
 	ASSERT_LE(0, tid);
 	ASSERT_EQ(1, poll(&stalled, 1, CB_PATIENCE_MS));
+	ASSERT_EQ(POLLIN, stalled.revents);
 	/* it has looked: generation 2, and is about to say so */
 	ASSERT_EQ(0, cb_abort(self->s.owner, 0, 1, -9, "enough", NULL));
 	ASSERT_EQ(0, cb_reset(self->s.owner, 0, 1, 0));

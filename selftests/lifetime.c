@@ -208,7 +208,8 @@ TEST_F(module, what_remains)
 	ASSERT_EQ(0, pipe2(p, O_CLOEXEC));
 	iov.iov_base = (void *)(uintptr_t)t->map;
 	iov.iov_len = sizeof(page);
-	ASSERT_EQ((ssize_t)sizeof(page), vmsplice(p[1], &iov, 1, 0));
+	ASSERT_EQ(st_by_frame_number() ? -EFAULT : (int)sizeof(page),
+		  cb_errno((int)vmsplice(p[1], &iov, 1, 0)));
 	memcpy(page, t->map, sizeof(page));
 	for (i = 0; i < THINGS; i++)
 		things_close(t, (enum thing)i);
@@ -218,8 +219,11 @@ TEST_F(module, what_remains)
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	EXPECT_EQ(SIGKILL, cb_reap(pid));
 	EXPECT_EQ(0, epoll_wait(ep, &event, 1, 0));
-	EXPECT_EQ((ssize_t)sizeof(piped), read(p[0], piped, sizeof(piped)));
-	EXPECT_EQ(0, memcmp(page, piped, sizeof(page)));
+	if (!st_by_frame_number()) {
+		EXPECT_EQ((ssize_t)sizeof(piped),
+			  read(p[0], piped, sizeof(piped)));
+		EXPECT_EQ(0, memcmp(page, piped, sizeof(page)));
+	}
 	ASSERT_EQ(0, load());
 	close(ep);
 	close(p[0]);

@@ -339,15 +339,6 @@ static const char *vm_flags(const void *at)
 	return flags;
 }
 
-/*
- * Before 5.11 a page that is charged to a memory cgroup cannot have a map count, and
- * is mapped by its frame number: nobody can pin it, and madvise() keeps off.
- */
-static bool by_frame_number(void)
-{
-	return !st_kernel_has(5, 11);
-}
-
 TEST_F(mapping, flags)
 {
 	static const char yes[][8] = {
@@ -369,7 +360,7 @@ TEST_F(mapping, flags)
 		EXPECT_EQ(NULL, strstr(flags, no[i]))
 			TH_LOG("%sin%s", no[i], flags);
 	for (i = 0; i < ARRAY_SIZE(frames); i++)
-		EXPECT_EQ(by_frame_number(), !!strstr(flags, frames[i]))
+		EXPECT_EQ(st_by_frame_number(), !!strstr(flags, frames[i]))
 			TH_LOG("%sin%s", frames[i], flags);
 }
 
@@ -583,7 +574,7 @@ TEST_F(mapping, madvise)
 					   harmless[i].advice));
 
 		/* those of one mind: it does not apply to such a mapping */
-		if (!by_frame_number() || ret != -EINVAL)
+		if (!st_by_frame_number() || ret != -EINVAL)
 			EXPECT_EQ(-harmless[i].err, ret)
 				TH_LOG("MADV_%s", harmless[i].name);
 		for (k = 0; k < N; k++)
@@ -591,7 +582,7 @@ TEST_F(mapping, madvise)
 		ASSERT_STATE(&self->s);
 	}
 
-	if (by_frame_number()) {
+	if (st_by_frame_number()) {
 		EXPECT_EQ(-EINVAL, cb_errno(madvise(self->map, size,
 						    MADV_DONTNEED)));
 		for (k = 0; k < N; k++)
@@ -645,7 +636,7 @@ TEST_F(mapping, dontfork)
 	status = cb_reap(pid);
 	EXPECT_EQ(SIGSEGV << 8, status);
 	EXPECT_PAGE(self->map + self->stride, 1);
-	if (by_frame_number()) {
+	if (st_by_frame_number()) {
 		ASSERT_EQ(-EINVAL, cb_errno(madvise(self->map, N * self->stride,
 						    MADV_DOFORK)));
 		return;
@@ -807,7 +798,7 @@ TEST_F(mapping, ptrace)
 	/* and neither has the child a copy of its own now */
 	seen = (__u64)ptrace(PTRACE_PEEKDATA, pid, at, 0);
 	EXPECT_EQ(self->s.want[1].words[1], seen);
-	if (by_frame_number()) {
+	if (st_by_frame_number()) {
 		EXPECT_EQ(-EFAULT, cb_errno((int)process_vm_readv(pid, &mine, 1,
 								  &theirs, 1, 0)));
 	} else {
@@ -866,7 +857,7 @@ TEST_F(mapping, vmsplice)
 
 	memset(junk, 'j', sizeof(junk));
 	ASSERT_EQ(0, pipe2(p, O_CLOEXEC));
-	if (by_frame_number()) {
+	if (st_by_frame_number()) {
 		EXPECT_EQ(-EFAULT, cb_errno((int)vmsplice(p[1], &iov, 1, 0)));
 		close(p[0]);
 		close(p[1]);

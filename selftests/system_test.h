@@ -28,6 +28,15 @@ static CB_MAYBE_UNUSED bool st_kernel_has(int major, int minor)
 	return of > major || (of == major && is >= minor);
 }
 
+/*
+ * Before 5.11 a page that is charged to a memory cgroup cannot have a map count, and
+ * is mapped by its frame number: nobody can pin it, and madvise() keeps off.
+ */
+static CB_MAYBE_UNUSED bool st_by_frame_number(void)
+{
+	return !st_kernel_has(5, 11);
+}
+
 /* ---- files of one value ------------------------------------------------ */
 
 static CB_MAYBE_UNUSED int st_write(const char *path, const char *text)
