@@ -220,6 +220,7 @@ TEST_F(race, bind_against_death)
 	struct pt_rig *r = &self->r;
 	struct cb_session *s = &r->s;
 	struct chipboot_page at_once;
+	unsigned int spins = 100000;
 	int round, already = 0;
 	siginfo_t si;
 	pid_t pid;
@@ -227,16 +228,15 @@ TEST_F(race, bind_against_death)
 	ASSERT_OK(pt_rig_open(r, 2));
 	srand(1);
 	for (round = 0; round < ROUNDS; round++) {
-		unsigned int spins = (unsigned int)rand() % 200000;
-
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
 			_exit(round & 0x7f);
-		pt_spin(spins);
+		pt_spin_about(spins);
 		si.si_pid = 0;
 		waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT | WNOHANG);
 		already += si.si_pid == pid;
+		pt_spins_follow(&spins, si.si_pid == pid);
 		ASSERT_EQ(0, cb_bind(r->pub[0], pid, 0));
 		ASSERT_EQ(0, pt_wait_dead(pid));
 		cb_copy_page(&at_once, page_of(r, 0));
@@ -262,8 +262,10 @@ TEST_F(race, move_against_death)
 {
 	struct pt_rig *r = &self->r;
 	struct cb_session *s = &r->s;
+	unsigned int spins = 50000;
 	int round, died = 0;
 	struct pt_kid living;
+	bool first;
 	pid_t pid;
 
 	ASSERT_OK(pt_rig_open(r, 2));
@@ -272,19 +274,19 @@ TEST_F(race, move_against_death)
 		pt_sleep_for_ever();
 	srand(2);
 	for (round = 0; round < ROUNDS; round++) {
-		unsigned int spins = (unsigned int)rand() % 100000;
-
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
 			pt_sleep_for_ever();
 		ASSERT_EQ(0, cb_bind(r->pub[0], pid, 0));
 		kill(pid, SIGKILL);
-		pt_spin(spins);
+		pt_spin_about(spins);
 		ASSERT_EQ(0, cb_bind(r->pub[0], living.pid, 0));
 		ASSERT_EQ(SIGKILL, cb_reap(pid));
 		cb_want_bound(s, 0, pid);
-		if (cb_load_state(page_of(r, 0)) == CHIPBOOT_ERROR) {
+		first = cb_load_state(page_of(r, 0)) == CHIPBOOT_ERROR;
+		pt_spins_follow(&spins, first);
+		if (first) {
 			/* dead first: the verdict, and a binding after it */
 			died++;
 			pt_want_died(s, 0, SIGKILL, 0);
@@ -321,6 +323,7 @@ TEST_F(race, last_close_against_death)
 	struct pt_rig *r = &self->r;
 	struct cb_session *s = &r->s;
 	struct chipboot_page at_once;
+	unsigned int spins = 100000;
 	int round, closed = 0;
 	pid_t pid;
 
@@ -330,7 +333,6 @@ TEST_F(race, last_close_against_death)
 	ASSERT_STATE(s);
 	srand(3);
 	for (round = 0; round < ROUNDS; round++) {
-		unsigned int mine = (unsigned int)rand() % 200000;
 		unsigned int its = (unsigned int)rand() % 10000;
 
 		ASSERT_EQ(0, cb_reset(s->owner, 0, 1, 0));
@@ -350,13 +352,14 @@ TEST_F(race, last_close_against_death)
 		ASSERT_EQ(0, cb_bind(r->pub[0], pid, 0));
 		cb_want_bound(s, 0, pid);
 		__atomic_store_n(go, 1, __ATOMIC_RELEASE);
-		pt_spin(mine);
+		pt_spin_about(spins);
 		close(r->pub[0]);
 		r->pub[0] = -1;
 		ASSERT_EQ(0, pt_wait_dead(pid));
 		cb_copy_page(&at_once, page_of(r, 0));
 		ASSERT_EQ(7 << 8, cb_reap(pid));
 		ASSERT_EQ(CHIPBOOT_ERROR, at_once.state);
+		pt_spins_follow(&spins, at_once.origin != CHIPBOOT_ORIGIN_CLOSED);
 		if (at_once.origin == CHIPBOOT_ORIGIN_CLOSED) {
 			closed++;
 			pt_want_closed(s, 0);
@@ -382,15 +385,15 @@ static void reset_against_death(struct __test_metadata *_metadata,
 {
 	struct cb_session *s = &r->s;
 	__u64 words[CHIPBOOT_WORDS_MAX];
+	unsigned int spins = 50000;
 	struct chipboot_publish p;
-	int round, carried = 0;
+	int round, before = 0, carried = 0;
+	bool gone;
 	pid_t pid;
 
 	ASSERT_OK(pt_rig_open(r, 2));
 	srand(4 + flags);
 	for (round = 0; round < ROUNDS; round++) {
-		unsigned int spins = (unsigned int)rand() % 100000;
-
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
@@ -401,11 +404,15 @@ static void reset_against_death(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, cb_publish(r->pub[0], &p));
 		cb_want_publish(s, 0, &p, pid);
 		kill(pid, SIGKILL);
-		pt_spin(spins);
+		pt_spin_about(spins);
+		gone = page_of(r, 0)->flags & CHIPBOOT_PAGE_GONE;
+		pt_spins_follow(&spins, gone);
+		before += gone;
 		ASSERT_EQ(0, cb_reset(s->owner, 0, 1, flags));
 		ASSERT_EQ(SIGKILL, cb_reap(pid));
 		r->gen[0]++;
 		if (page_of(r, 0)->state == CHIPBOOT_ERROR) {
+			ASSERT_FALSE(gone);
 			carried++;
 			cb_want_reset(s, 0, 1);
 			pt_want_died(s, 0, SIGKILL, 0);
@@ -421,9 +428,15 @@ static void reset_against_death(struct __test_metadata *_metadata,
 		r->pub[0] = cb_claim(s->owner, 0, NULL);
 		ASSERT_LE(0, r->pub[0]);
 	}
-	TH_LOG("%d of %d died in the new generation", carried, ROUNDS);
-	if (!flags)
+	TH_LOG("%d of %d died before, %d in the new generation", before, ROUNDS,
+	       carried);
+	EXPECT_LT(0, before);
+	EXPECT_GT(ROUNDS, before);
+	if (flags) {
+		EXPECT_LT(0, carried);
+	} else {
 		EXPECT_EQ(0, carried);
+	}
 }
 
 TEST_F(race, reset_against_death)

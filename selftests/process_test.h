@@ -210,6 +210,23 @@ static CB_MAYBE_UNUSED void pt_spin(unsigned int spins)
 		__asm__ __volatile__("" ::: "memory");
 }
 
+/*
+ * So long that the other side is first about every other time: how long that is
+ * depends on the machine and its load, and follows from who was first.
+ */
+static CB_MAYBE_UNUSED void pt_spin_about(unsigned int spins)
+{
+	pt_spin((unsigned int)rand() % (2 * spins));
+}
+
+static CB_MAYBE_UNUSED void pt_spins_follow(unsigned int *spins, bool too_late)
+{
+	if (too_late)
+		*spins -= *spins / 16;
+	else if (*spins < 1u << 28)
+		*spins += *spins / 16 + 1;
+}
+
 /* ---- what a death leaves ------------------------------------------------- */
 
 #define PT_CLOSED_TEXT		"publisher handle closed without an answer"
