@@ -42,6 +42,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <time.h>
 
 #include <linux/chipboot.h>
@@ -599,6 +600,17 @@ static CB_MAYBE_UNUSED long cb_voluntary(pid_t tid)
 		return ret;
 	p = strstr(buf, key);
 	return p ? atol(p + sizeof(key) - 1) : -EPROTO;
+}
+
+/*
+ * Does a task on this kernel also sleep for a lock?  On PREEMPT_RT who has been woken
+ * may have to wait for the waker's spinlock, which is then a voluntary switch more.
+ */
+static CB_MAYBE_UNUSED int cb_sleeps_for_locks(void)
+{
+	struct utsname u;
+
+	return !uname(&u) && strstr(u.version, "PREEMPT_RT");
 }
 
 /* The caller's own, without the cost of /proc. */

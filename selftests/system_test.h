@@ -13,7 +13,6 @@
 
 #include <setjmp.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 
 /* ---- what differs from kernel to kernel --------------------------------- */
 

@@ -712,6 +712,14 @@ static unsigned int add_waiters(struct waiter *w, unsigned int n,
 	return n;
 }
 
+/* @n voluntary switches, but for what a task sleeps for locks? */
+static bool switched(long n, long from, long to)
+{
+	long more = to - from - n;
+
+	return more >= 0 && more <= 2 * (n + 1) * cb_sleeps_for_locks();
+}
+
 static void tell_waiter(char *buf, size_t size, const struct source *src,
 			const struct waiter *w, const char *when)
 {
@@ -741,7 +749,8 @@ static void judge_waiter(struct __test_metadata *_metadata,
 		EXPECT_EQ((int)w->expect, w->result) TH_LOG("%s", who);
 		if (was_asleep && !w->pri_wakes) {
 			/* woken once, and it was for this */
-			EXPECT_EQ(w->asleep, w->end) TH_LOG("%s", who);
+			EXPECT_TRUE(switched(0, w->asleep, w->end))
+				TH_LOG("%s: %ld, %ld", who, w->asleep, w->end);
 		}
 		return;
 	}
@@ -1029,8 +1038,9 @@ TEST_F(waiting, every_subscription)
 				TH_LOG("events %#x: LOST", w[i].events);
 			EXPECT_EQ(POLLIN, w[i].result)
 				TH_LOG("events %#x", w[i].events);
-			EXPECT_EQ(w[i].asleep, w[i].end)
-				TH_LOG("events %#x", w[i].events);
+			EXPECT_TRUE(switched(0, w[i].asleep, w[i].end))
+				TH_LOG("events %#x: %ld, %ld", w[i].events,
+				       w[i].asleep, w[i].end);
 		} else {
 			EXPECT_EQ(0, waiter_asleep(&w[i]))
 				TH_LOG("events %#x", w[i].events);
@@ -1166,7 +1176,7 @@ TEST_F(waiting, progress_wakes_nobody)
 	cb_want_publish(&s, 0, &p, getpid());
 	ASSERT_EQ(0, waiter_back(&w));
 	EXPECT_EQ(POLLIN, w.result);
-	EXPECT_EQ(1, w.end - w.begin);
+	EXPECT_TRUE(switched(1, w.begin, w.end));
 	ksft_print_msg("%s: 1000 progress calls and one answer: %ld voluntary switches\n",
 		       self->m->name, w.end - w.begin);
 	ASSERT_STATE(&s);
@@ -1232,7 +1242,7 @@ TEST(sixtyfour_eventfds)
 	ksft_print_msg("64 eventfds, each written while the waiter slept: %ld voluntary switches\n",
 		       w.end - w.begin);
 	/* the count can see more than one: what chipboot's 1 is worth */
-	EXPECT_EQ(MANY, w.end - w.begin);
+	EXPECT_TRUE(switched(MANY, w.begin, w.end));
 	for (i = 0; i < MANY; i++)
 		close(eventfds[i]);
 }
