@@ -43,8 +43,12 @@ endif
 AR	:= $(CROSS)ar
 INSTALL	:= install
 
+# Every version comes from here: of the module (Kbuild), of the Python package
+# (setup.py), of the library's soname and of its newest symbols' node.
 VERSION	:= $(file <VERSION)
-SONAME	:= libchipboot.so.$(firstword $(subst ., ,$(VERSION)))
+VERSION_WORDS := $(subst ., ,$(VERSION))
+SONAME	:= libchipboot.so.$(firstword $(VERSION_WORDS))
+SYMBOL_NODE := CHIPBOOT_$(word 1,$(VERSION_WORDS)).$(word 2,$(VERSION_WORDS))
 
 DESTDIR	?=
 prefix	?= /usr/local
@@ -153,20 +157,27 @@ $(B)/lib/libchipboot.a: $(LIB_OBJ)
 	@mkdir -p $(@D) && rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(LIB_SO).$(VERSION): $(LIB_OBJ) userspace/lib/libchipboot.map
+$(B)/lib/libchipboot.map: userspace/lib/libchipboot.map VERSION
+	@mkdir -p $(@D)
+	$(Q)sed 's/^CHIPBOOT_THIS_RELEASE /$(SYMBOL_NODE) /' $< >$@
+
+$(LIB_SO).$(VERSION): $(LIB_OBJ) $(B)/lib/libchipboot.map
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,-z,defs \
-		-Wl,--version-script,userspace/lib/libchipboot.map \
+		-Wl,--version-script,$(B)/lib/libchipboot.map \
 		-o $@ $(LIB_OBJ) -pthread
 
 $(B)/lib/libchipboot.so: $(LIB_SO).$(VERSION)
 	$(Q)ln -sf libchipboot.so.$(VERSION) $(B)/lib/$(SONAME)
 	$(Q)ln -sf $(SONAME) $@
 
-# Finds the library beside it, in the tree and under any prefix.
+# Finds the library beside it, in the tree and under any prefix. A distribution
+# sets RPATH to nothing.
+RPATH	?= $$ORIGIN/../lib
 LINK	= $(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) -L$(B)/lib \
-	  -lchipboot -Wl,-rpath,'$$ORIGIN/../lib' -pthread
+	  -lchipboot $(if $(RPATH),-Wl$(comma)-rpath$(comma)'$(RPATH)') -pthread
+comma	:= ,
 
 $(B)/bin/chipboot: $(CMD_OBJ) $(LIB_SO)
 	$(call say,LD,$@)
@@ -356,8 +367,10 @@ Libs.private: -pthread
 Cflags: -I$${includedir}
 endef
 
-.PHONY: install install-module uninstall
-install: userspace install-module
+.PHONY: install install-userspace install-module uninstall
+install: install-userspace install-module
+
+install-userspace: userspace
 	$(Q)$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig \
 		$(DESTDIR)$(incdir)/linux $(DESTDIR)$(mandir)/man1 \
 		$(DESTDIR)$(bashdir)
@@ -395,6 +408,12 @@ uninstall:
 		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(bashdir)/chipboot
 	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
 
+# ---- a release ------------------------------------------------------------
+
+.PHONY: dist
+dist:
+	$(Q)packaging/dist build
+
 # ---- the rest -------------------------------------------------------------
 
 .PHONY: clean distclean help
@@ -409,6 +428,7 @@ distclean:
 help:
 	@echo "make            module, library and command, into build/"
 	@echo "make install    DESTDIR= prefix=/usr/local (also: uninstall)"
+	@echo "make dist       a tarball of the sources, which builds without git"
 	@echo "make demo       the main job, in a throwaway machine"
 	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"

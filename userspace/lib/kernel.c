@@ -17,7 +17,7 @@
 #include "internal.h"
 
 #ifndef CHIPBOOT_RELEASE
-#error "the build passes the library's version: -DCHIPBOOT_RELEASE='\"0.1.0\"'"
+#error "the build passes the library's version: -DCHIPBOOT_RELEASE='\"...\"'"
 #endif
 
 static const char device[] = "/dev/chipboot";
