@@ -139,8 +139,18 @@ COMMAND	:= $(if $(CMD_SRC),$(B)/bin/chipboot)
 root: | deps-build
 	$(if $(ROOT),$(Q)selftests/vm/vm_root.py arm64)
 
-.PHONY: userspace
-userspace: $(LIB_A) $(LIB_SO) $(COMMAND) $(EXAMPLES)
+# The manual: from the headers, and from what is beside the script.
+MAN_SRC	:= $(wildcard userspace/man/*) userspace/include/chipboot.h \
+	userspace/include/chipboot_mailbox.h uapi/linux/chipboot.h \
+	userspace/examples/hello.c VERSION CHANGELOG.md
+
+.PHONY: userspace man
+userspace: $(LIB_A) $(LIB_SO) $(COMMAND) $(EXAMPLES) man
+
+man: build/man/stamp
+build/man/stamp: $(MAN_SRC) | deps-build
+	$(call say,MAN,build/man)
+	$(Q)rm -rf build/man && userspace/man/pages build/man && touch $@
 
 $(O)/lib/%.o: userspace/lib/%.c | deps-build
 	$(call say,CC,$@)
@@ -367,15 +377,18 @@ Libs.private: -pthread
 Cflags: -I$${includedir}
 endef
 
+MAN_PAGES = $$(cd build/man && find man* -type f)
+
 .PHONY: install install-userspace install-module uninstall
 install: install-userspace install-module
 
 install-userspace: userspace
 	$(Q)$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir)/pkgconfig \
-		$(DESTDIR)$(incdir)/linux $(DESTDIR)$(mandir)/man1 \
+		$(DESTDIR)$(incdir)/linux $(DESTDIR)$(mandir) \
 		$(DESTDIR)$(bashdir)
 	$(Q)$(INSTALL) -m 755 $(B)/bin/chipboot $(DESTDIR)$(bindir)/
-	$(Q)$(INSTALL) -m 644 userspace/man/chipboot.1 $(DESTDIR)$(mandir)/man1/
+	$(Q)for page in $(MAN_PAGES); do \
+		$(INSTALL) -m 644 -D build/man/$$page $(DESTDIR)$(mandir)/$$page; done
 	$(Q)$(INSTALL) -m 644 userspace/completion/chipboot $(DESTDIR)$(bashdir)/
 	$(Q)$(INSTALL) -m 644 $(B)/lib/libchipboot.a $(DESTDIR)$(libdir)/
 	$(Q)$(INSTALL) -m 755 $(LIB_SO).$(VERSION) $(DESTDIR)$(libdir)/
@@ -405,7 +418,10 @@ uninstall:
 		$(DESTDIR)$(incdir)/chipboot_mailbox.h \
 		$(DESTDIR)$(incdir)/chipboot.hpp \
 		$(DESTDIR)$(incdir)/linux/chipboot.h \
-		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(bashdir)/chipboot
+		$(DESTDIR)$(bashdir)/chipboot \
+		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(mandir)/man4/chipboot.4 \
+		$(DESTDIR)$(mandir)/man7/libchipboot.7 \
+		$(DESTDIR)$(mandir)/man3/chipboot_*.3
 	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
 
 # ---- a release ------------------------------------------------------------

@@ -468,8 +468,10 @@ struct chipboot_status {
  * On every handle: ENOTTY: no such ioctl.  EOPNOTSUPP: an ioctl of another kind
  * of handle.  EINVAL: an unknown flag, a non-zero reserved field, a struct
  * shorter than its first version.  E2BIG: a longer struct with a non-zero tail.
- * EFAULT: a bad pointer.  ENOMEM.  After every error nothing has changed, fields
- * that are output excepted.  Direction bits of the number are not looked at.
+ * EFAULT: a bad pointer.  ENOMEM: no memory, or the memory cgroup is full.
+ *
+ * After every error nothing has changed, fields that are output excepted.
+ * Direction bits of the number are not looked at.
  */
 #define CHIPBOOT_IOC_MAGIC	0xC8
 
@@ -489,7 +491,7 @@ struct chipboot_status {
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x01, struct chipboot_create)
 
 /*
- * The owner's: EPERM in any other process than the one that created the
+ * The owner's.  EPERM: in any other process than the one that created the
  * session, and after DETACH.
  */
 /**
@@ -512,9 +514,10 @@ struct chipboot_status {
 /**
  * CHIPBOOT_IOC_ABORT - (owner) IDLE channels become ERROR with the owner's text
  *
- * ENOENT, EINVAL: as RESET.  EMSGSIZE: more than 1023 bytes.  The struct is found
- * writable before anything changes; if another thread takes its memory away just
- * then, EFAULT is returned and the verdicts stand.
+ * The struct is found writable before anything changes; if another thread takes
+ * its memory away just then, EFAULT is returned and the verdicts stand.
+ *
+ * ENOENT, EINVAL: as RESET.  EMSGSIZE: more than 1023 bytes.
  */
 #define CHIPBOOT_IOC_ABORT \
 	_IOWR(CHIPBOOT_IOC_MAGIC, 0x12, struct chipboot_abort)
@@ -530,14 +533,15 @@ struct chipboot_status {
 	_IOW(CHIPBOOT_IOC_MAGIC, 0x14, struct chipboot_deadline)
 
 /*
- * The publisher's: any holder may call them.  ESTALE: RESET dropped the handle.
+ * The publisher's.  Any holder may call them.  ESTALE: RESET dropped the handle.
  */
 /**
  * CHIPBOOT_IOC_BIND - (publisher) say whose death is this channel's
  *
+ * A process that is dead already makes an IDLE channel ERROR at once.
+ *
  * ESRCH: no such process.  EPERM: not the caller nor its child.  EBUSY: bound to a
- * living process, and the caller is neither that nor the owner.  A process that
- * is dead already makes an IDLE channel ERROR at once.
+ * living process, and the caller is neither that nor the owner.
  */
 #define CHIPBOOT_IOC_BIND \
 	_IOW(CHIPBOOT_IOC_MAGIC, 0x20, struct chipboot_bind)
@@ -559,11 +563,15 @@ struct chipboot_status {
 #define CHIPBOOT_IOC_PUBLISH \
 	_IOW(CHIPBOOT_IOC_MAGIC, 0x22, struct chipboot_publish)
 
+/*
+ * The observer's, and those of several kinds of handle.
+ */
 /**
  * CHIPBOOT_IOC_OBSERVE - (owner, observer) returns an observer handle, with
  * O_CLOEXEC, that can be mapped: offset = channel * stride, MAP_SHARED, PROT_READ
  *
- * EPERM: (owner) as above; (observer) more events than its own.
+ * EPERM: (owner) in any other process, and after DETACH; (observer) more events
+ * than its own.
  */
 #define CHIPBOOT_IOC_OBSERVE \
 	_IOW(CHIPBOOT_IOC_MAGIC, 0x30, struct chipboot_observe)

@@ -121,21 +121,22 @@ struct chipboot_answer {
 	char     message[CHIPBOOT_MAX_TEXT + 1];
 };
 
-/* What a handle's descriptor is readable for, besides what poll() reports on
- * every handle: POLLPRI: a channel is ERROR; POLLHUP: the owner died or closed its
- * session without detaching; POLLERR: a publisher that a reset dropped.
+/*
+ * What a handle's descriptor is readable for, besides what poll() reports on every
+ * handle (POLLPRI: a channel is ERROR; POLLHUP: the owner died or closed its session
+ * without detaching; POLLERR: a publisher that a reset dropped)
  */
 #define CHIPBOOT_ON_COMPLETE	0x1	/* no channel is IDLE */
 #define CHIPBOOT_ON_GONE	0x2	/* one that was up has died */
 #define CHIPBOOT_ON_CHANGE	0x4	/* any change since chipboot_observer_info(ACK) */
 #define CHIPBOOT_ON_ERROR	0x8	/* at least one channel is ERROR */
 
-/* &chipboot_info.owner_state */
+/** enum - &chipboot_info.owner_state */
 enum {
-	CHIPBOOT_OWNER_IS_ALIVE		= 0,
-	CHIPBOOT_OWNER_HAS_DETACHED	= 1,
-	CHIPBOOT_OWNER_HAS_CLOSED	= 2,
-	CHIPBOOT_OWNER_IS_DEAD		= 3,
+	CHIPBOOT_OWNER_IS_ALIVE		= 0,	/* with a copy of its handle open */
+	CHIPBOOT_OWNER_HAS_DETACHED	= 1,	/* by chipboot_session_detach() */
+	CHIPBOOT_OWNER_HAS_CLOSED	= 2,	/* without detaching; it may live */
+	CHIPBOOT_OWNER_IS_DEAD		= 3,	/* the process died */
 };
 
 /** CHIPBOOT_NOBODY - &chipboot_info.first_failed when none has failed */
@@ -244,13 +245,13 @@ void chipboot_session_close(struct chipboot_session *session);
  */
 int chipboot_session_detach(struct chipboot_session *session);
 
-/** chipboot_session_channels - N */
+/** chipboot_session_channels - how many channels the session has: N */
 uint32_t chipboot_session_channels(const struct chipboot_session *session);
 
 /**
  * chipboot_session_fd - the descriptor to poll, readable on COMPLETE
  *
- * It belongs to the session.
+ * Returns it; it belongs to the session.  -EBADF in a child that has dropped that.
  */
 int chipboot_session_fd(const struct chipboot_session *session);
 
@@ -416,8 +417,9 @@ int chipboot_from_env(struct chipboot_publisher **publisher,
  * @publisher: or NULL
  * @observer: or NULL; not both
  *
- * The sender keeps its copies; it should close the publisher.  Errors: those of
- * sendmsg(2).
+ * The sender keeps its copies; it should close the publisher.
+ *
+ * Errors: those of sendmsg(2).
  */
 int chipboot_send(int socket, struct chipboot_publisher *publisher,
 		  struct chipboot_observer *observer);
@@ -431,7 +433,9 @@ int chipboot_send(int socket, struct chipboot_publisher *publisher,
  * caller and its socket.  Descriptors that do not belong are closed.
  *
  * -ENODATA: the peer has closed.  -EBADMSG: not what chipboot_send() sends.
- * -ESTALE: the publisher was reset on its way.  Else those of recvmsg(2).
+ * -ESTALE: the publisher was reset on its way.
+ *
+ * Errors: else those of recvmsg(2).
  */
 int chipboot_receive(int socket, struct chipboot_publisher **publisher,
 		     struct chipboot_observer **observer);
@@ -445,7 +449,11 @@ int chipboot_receive(int socket, struct chipboot_publisher **publisher,
  */
 void chipboot_publisher_close(struct chipboot_publisher *publisher);
 
-/** chipboot_publisher_fd - to poll: readable on COMPLETE.  Belongs to the handle */
+/**
+ * chipboot_publisher_fd - the descriptor to poll, readable on COMPLETE
+ *
+ * Returns it; it belongs to the handle.
+ */
 int chipboot_publisher_fd(const struct chipboot_publisher *publisher);
 
 /** chipboot_publisher_channel - which channel */
@@ -531,10 +539,14 @@ int chipboot_observer_from_fd(int fd, struct chipboot_observer **observer);
 /** chipboot_observer_close - unmap, close and free; NULL is ignored */
 void chipboot_observer_close(struct chipboot_observer *observer);
 
-/** chipboot_observer_fd - to poll, for its events.  Belongs to the handle */
+/**
+ * chipboot_observer_fd - the descriptor to poll, readable on the observer's events
+ *
+ * Returns it; it belongs to the handle.
+ */
 int chipboot_observer_fd(const struct chipboot_observer *observer);
 
-/** chipboot_observer_channels - N */
+/** chipboot_observer_channels - how many channels the session has: N */
 uint32_t chipboot_observer_channels(const struct chipboot_observer *observer);
 
 /**
@@ -620,6 +632,7 @@ int chipboot_read(const struct chipboot_observer *observer, uint32_t channel,
  *
  * -ETIMEDOUT: not in time.  -EOWNERDEAD: the owner is gone and not as many have
  * answered (who detached is not gone).  -EPERM: see @count.  -EINVAL: more than N.
+ * -EINTR: with CHIPBOOT_WAIT_INTERRUPTIBLE, a signal handler ran.
  */
 int chipboot_wait(const struct chipboot_observer *observer, uint32_t count,
 		  int64_t timeout_ns, uint64_t spin_ns, uint32_t flags);
@@ -658,10 +671,14 @@ int chipboot_channel_info(const struct chipboot_observer *observer,
  */
 const char *chipboot_explain(int error, char *buffer, size_t size);
 
-/** chipboot_state_name - "idle", "success", "error"; else "unknown" */
+/** chipboot_state_name - a state as a word: "idle", "success", "error"; "unknown" */
 const char *chipboot_state_name(int state);
 
-/** chipboot_origin_name - "none", "publisher", "exit", "closed", "deadline", "owner" */
+/**
+ * chipboot_origin_name - an origin as a word
+ *
+ * Returns "none", "publisher", "exit", "closed", "deadline", "owner"; else "unknown".
+ */
 const char *chipboot_origin_name(int origin);
 
 /**
@@ -669,6 +686,7 @@ const char *chipboot_origin_name(int origin);
  * @library_abi: the newest kernel interface the library knows
  * @module_abi: the module's; a newer one is fine
  * @max_channels_per_session: the module's limit now
+ * @reserved: zero
  * @library: the library's version
  * @module: the module's version
  */

@@ -175,14 +175,14 @@ chipboot_mailbox_state(const struct chipboot_mailbox *mailbox)
 /** chipboot_mailbox_error_code - the code of an ERROR; any value, 0 included */
 int32_t chipboot_mailbox_error_code(const struct chipboot_mailbox *mailbox);
 
-/** chipboot_mailbox_device_ctx - of a SUCCESS */
+/** chipboot_mailbox_device_ctx - the device context of a SUCCESS */
 uint64_t chipboot_mailbox_device_ctx(const struct chipboot_mailbox *mailbox);
 
-/** chipboot_mailbox_local_window_base - of a SUCCESS */
+/** chipboot_mailbox_local_window_base - the window's base, of a SUCCESS */
 uint64_t
 chipboot_mailbox_local_window_base(const struct chipboot_mailbox *mailbox);
 
-/** chipboot_mailbox_actual_window_size - of a SUCCESS */
+/** chipboot_mailbox_actual_window_size - the window's size, of a SUCCESS */
 uint64_t
 chipboot_mailbox_actual_window_size(const struct chipboot_mailbox *mailbox);
 
