@@ -299,7 +299,7 @@ $(B)/vm/init: selftests/vm/init.c
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
 .PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
-.PHONY: test-mutants check intree vm readme-kernels
+.PHONY: test-mutants check intree vm readme-kernels test-litmus
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -347,6 +347,13 @@ test-mutants:
 	@$(DEPS) --install test
 	@$(MAKE) test-parts
 	$(Q)selftests/mutants/run $(MUTANTS)
+
+# The memory order, by herd7 and the kernel's memory model.
+test-litmus:
+	@$(DEPS) --install litmus
+	@$(MAKE) kselftest
+	$(Q)selftests/vm/vm_root.py herd7
+	$(Q)selftests/litmus/run
 
 check:
 	@$(DEPS) --install check
@@ -450,6 +457,7 @@ help:
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
+	@echo "make test-litmus   the memory order, by the kernel's memory model"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
 	@echo "make vm         a shell in the throwaway machine"
