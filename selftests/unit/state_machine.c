@@ -24,8 +24,10 @@ static int torn;
  * operation, or (once seq has moved) what it is after; a page that differs with
  * the old seq is torn.  A final state implies its payload.
  */
-void unit_look_in(void)
+void unit_look_in(const char *barrier, const void *word)
 {
+	(void)barrier;
+	(void)word;
 	if (!watched)
 		return;
 	looks_in++;
