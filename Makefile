@@ -299,7 +299,7 @@ $(B)/vm/init: selftests/vm/init.c
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
 .PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
-.PHONY: test-mutants check intree vm readme-kernels test-litmus
+.PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -354,6 +354,12 @@ test-litmus:
 	@$(MAKE) kselftest
 	$(Q)selftests/vm/vm_root.py herd7
 	$(Q)selftests/litmus/run
+
+# Of the state machine, by its unit tests; `make test` asks the same.
+coverage:
+	@$(DEPS) --install coverage
+	@$(MAKE) kselftest
+	$(Q)selftests/host/coverage.py
 
 check:
 	@$(DEPS) --install check
@@ -458,6 +464,7 @@ help:
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make test-litmus   the memory order, by the kernel's memory model"
+	@echo "make coverage   how much of the state machine the unit tests come through"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
 	@echo "make vm         a shell in the throwaway machine"

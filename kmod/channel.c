@@ -45,7 +45,10 @@ static void page_write_end(struct chipboot_page *page)
 	preempt_enable();
 }
 
-/* Bytes of @text that fit in @room without cutting a UTF-8 character in half. */
+/*
+ * Bytes of @text that fit in @room, which is hundreds of bytes, without cutting a
+ * UTF-8 character in half.
+ */
 static u32 utf8_fit(const char *text, u32 len, u32 room)
 {
 	u32 fit = room;
@@ -53,7 +56,7 @@ static u32 utf8_fit(const char *text, u32 len, u32 room)
 	if (len <= room)
 		return len;
 	/* A character is at most four bytes; in other encodings just cut. */
-	while (fit && room - fit < 3 && (text[fit] & 0xc0) == 0x80)
+	while (room - fit < 3 && (text[fit] & 0xc0) == 0x80)
 		fit--;
 	return (text[fit] & 0xc0) == 0x80 ? room : fit;
 }

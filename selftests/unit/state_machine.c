@@ -307,6 +307,14 @@ TEST_F(machine, closed_deadline_abort)
 	EXPECT_PAGE(self, .state = CHIPBOOT_ERROR, .error_code = -3,
 		    .updated_ns = NOW, .order = 3,
 		    .origin = CHIPBOOT_ORIGIN_OWNER, .message = "no");
+	channel_reset(&self->ch, &self->tally, 0);
+
+	EXPECT_TRUE(channel_aborted(&self->ch, &self->tally, -3, "cut", 3, true,
+				    NOW));
+	EXPECT_PAGE(self, .state = CHIPBOOT_ERROR, .error_code = -3,
+		    .updated_ns = NOW, .order = 4,
+		    .origin = CHIPBOOT_ORIGIN_OWNER, .message = "cut",
+		    .flags = CHIPBOOT_PAGE_TRUNCATED);
 }
 
 TEST_F(machine, nothing_overrides_an_answer)
