@@ -72,7 +72,11 @@ void restore_signals(void)
 
 /* ---- starting ---- */
 
-/* --output-dir: all files before the first process, since a full disk shows here. */
+/*
+ * --output-dir: all files before the first process, since a full disk shows here.  They
+ * are emptied when their process starts: what does not come so far has cost nobody the
+ * last run's output.
+ */
 int open_logs(struct run *run)
 {
 	uint32_t i;
@@ -93,8 +97,8 @@ int open_logs(struct run *run)
 		snprintf(name, sizeof(name), "chip-%u.log",
 			 run->chips[i].number);
 		run->chips[i].log = openat(dir, name, O_WRONLY | O_CREAT |
-					   O_TRUNC | O_APPEND | O_NOFOLLOW |
-					   O_CLOEXEC, 0666);
+					   O_APPEND | O_NOFOLLOW | O_CLOEXEC,
+					   0666);
 		if (run->chips[i].log < 0) {
 			complain("cannot write %s/%s: %s", run->output_dir,
 				 name, strerror(errno));
@@ -127,6 +131,10 @@ static void become_runtime(const struct run *run, uint32_t i,
 		_exit(EXIT_MISUSE);
 	setrlimit(RLIMIT_NOFILE, &original_files);
 	restore_signals();
+	if (run->directory_fd >= 0 && fchdir(run->directory_fd) < 0) {
+		chipboot_publish_error(publisher, errno, "cannot enter --cwd");
+		_exit(EXIT_MISUSE);
+	}
 	for (variable = run->variables; variable && *variable; variable++)
 		putenv(*variable);
 	/* The notifications are the launcher's. */
@@ -155,7 +163,8 @@ static int open_ends(struct run *run, uint32_t i, int ends[2])
 	ends[0] = run->chips[i].log;
 	ends[1] = ends[0];
 	run->chips[i].log = -1;
-	return 0;
+	/* EINVAL: not a file that has a length. */
+	return ftruncate(ends[0], 0) < 0 && errno != EINVAL ? -errno : 0;
 }
 
 static int start_child(struct run *run, uint32_t i)
@@ -169,15 +178,9 @@ static int start_child(struct run *run, uint32_t i)
 	int ret;
 
 	ret = open_ends(run, i, ends);
-	if (ret < 0) {
-		complain("cannot start chip %u: %s", run->chips[i].number,
-			 strerror(-ret));
-		pid = ret;
-		goto out;
-	}
 	/* All events: an observer can only hand on what it has. */
-	pid = chipboot_fork(run->session, i, SIGKILL, every, &publisher,
-			    &observer);
+	pid = ret < 0 ? ret : chipboot_fork(run->session, i, SIGKILL, every,
+					    &publisher, &observer);
 	if (!pid)
 		become_runtime(run, i, ends, publisher, observer);
 	if (pid < 0) {
@@ -215,12 +218,19 @@ int start_children(struct run *run)
 
 /* ---- ending ---- */
 
+bool is_alive(const struct chip *chip)
+{
+	return chip->joins ? chip->ends.fd >= 0 : chip->pid;
+}
+
 /* A joined process is not our child: its number could be another's by now. */
 void signal_chip(const struct chip *chip, int signal)
 {
-	if (chip->joins && chip->ends.fd >= 0)
+	if (!is_alive(chip))
+		return;
+	if (chip->joins)
 		pidfd_send_signal(chip->ends.fd, signal, NULL, 0);
-	else if (!chip->joins && chip->pid)
+	else
 		kill(chip->pid, signal);
 }
 
@@ -289,7 +299,7 @@ static uint32_t visit_orphans(const struct run *run, int signal)
 	return found;
 }
 
-bool orphans_remain(const struct run *run)
+uint32_t count_orphans(const struct run *run)
 {
 	return visit_orphans(run, 0);
 }

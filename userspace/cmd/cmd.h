@@ -44,6 +44,8 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void complain_to(void (*take)(void *who, const char *line, size_t length),
 		 void *who);
 int complain_of(int error);
+/* The same under the name of a subcommand, which has its own exit codes. */
+void explain(const char *who, int error);
 
 /* numbers.c: 0, or -EINVAL, -ERANGE and *value as it was */
 int parse_u64(const char *text, uint64_t *value);
@@ -56,8 +58,11 @@ int parse_seconds(const char *text, uint64_t *ns);
  */
 int parse_list(const char *text, uint32_t **numbers, const char **why);
 
-/* program.c: the file that execvp() would run, to be freed; NULL: it has complained */
-char *find_program(const char *name, const char *search);
+/*
+ * program.c: the file that execvp() would run in @directory, an open one or AT_FDCWD;
+ * to be freed.  NULL: it has complained
+ */
+char *find_program(const char *name, const char *search, int directory);
 /* Runs it; returns the errno if that fails. */
 int run_program(const char *program, char **command);
 

@@ -266,9 +266,7 @@ int door_open(struct run *run)
 		run->door.fd = -1;
 		goto fail;
 	}
-	/* By its absolute name: --cwd comes after this. */
-	run->socket_path = realpath(address.sun_path, NULL);
-	if (!run->socket_path || stat(run->socket_path, &own_socket) < 0 ||
+	if (stat(run->socket_path, &own_socket) < 0 ||
 	    listen(run->door.fd, SOMAXCONN) < 0 ||
 	    loop_add(run->loop, &run->door, EPOLLIN) < 0)
 		goto fail;
@@ -288,7 +286,7 @@ void door_close(struct run *run)
 	if (run->door.fd < 0)
 		return;
 	/* Not another's that has taken its place. */
-	if (run->socket_path && lstat(run->socket_path, &now) == 0 &&
+	if (lstat(run->socket_path, &now) == 0 &&
 	    now.st_dev == own_socket.st_dev && now.st_ino == own_socket.st_ino)
 		unlink(run->socket_path);
 	loop_remove(run->loop, &run->door);

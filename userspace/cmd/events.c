@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "json.h"
 #include "run.h"
@@ -247,6 +248,27 @@ void event_trouble(struct run *run, uint32_t i)
 	if (!run->keep_going)
 		fputs("; stopping the others", line.out);
 	end_line(&line, run);
+}
+
+/* Killed, and not ended: only the kernel can still hold it. */
+void event_stuck(struct run *run, uint32_t i)
+{
+	const struct chip *chip = &run->chips[i];
+	struct json_object *event;
+	struct line line;
+
+	if (!run->json) {
+		if (!begin_line(&line, run, host_now(run)))
+			return;
+		fprintf(line.out,
+			"chip %u: process %d was killed and has not ended: something in the kernel holds it (as root: cat /proc/%d/task/*/stack); waiting for it; kill -KILL %d ends the launcher without it",
+			chip->number, chip->pid, chip->pid, getpid());
+		end_line(&line, run);
+		return;
+	}
+	event = new_chip_event(run, "stuck", host_now(run), i);
+	json_put_number(event, "pid", chip->pid);
+	emit(run, event);
 }
 
 void event_stopping(struct run *run, const char *why)

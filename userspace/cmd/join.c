@@ -7,6 +7,7 @@
  */
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,7 @@ int command_join(int argc, char **argv)
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &join))
 		return EXIT_MISUSE;
 	/* Before it has a chip that would fail. */
-	program = find_program(join.command[0], getenv("PATH"));
+	program = find_program(join.command[0], getenv("PATH"), AT_FDCWD);
 	if (!program)
 		return EXIT_NOT_FOUND;
 	fd = dial(join.path);

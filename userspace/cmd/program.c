@@ -6,6 +6,7 @@
  * Called by run.c and join.c.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,15 +15,15 @@
 #include "cmd.h"
 
 /* 0, or why @path cannot be executed. */
-static int check(const char *path)
+static int check(const char *path, int directory)
 {
 	struct stat file;
 
-	if (stat(path, &file) < 0)
+	if (fstatat(directory, path, &file, 0) < 0)
 		return errno;
 	if (S_ISDIR(file.st_mode))
 		return EISDIR;
-	if (access(path, X_OK) < 0)
+	if (faccessat(directory, path, X_OK, 0) < 0)
 		return errno;
 	return 0;
 }
@@ -36,14 +37,14 @@ int run_program(const char *program, char **command)
 	return errno;
 }
 
-char *find_program(const char *name, const char *search)
+char *find_program(const char *name, const char *search, int directory)
 {
 	const char *at, *end;
 	char *refused = NULL;
 	int error;
 
 	if (strchr(name, '/')) {
-		error = check(name);
+		error = check(name, directory);
 		if (!error)
 			return strdup(name);
 		complain("cannot execute %s: %s", name, strerror(error));
@@ -63,7 +64,7 @@ char *find_program(const char *name, const char *search)
 		if (asprintf(&path, "%.*s/%s", end == at ? 1 : (int)(end - at),
 			     end == at ? "." : at, name) < 0)
 			break;
-		error = check(path);
+		error = check(path, directory);
 		if (!error) {
 			free(refused);
 			return path;

@@ -7,6 +7,7 @@
  * from them.  One loop over everything; nothing else waits.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 #include <unistd.h>
 
 #include "run.h"
+
+/* From SIGKILL to saying that a process has not ended. */
+#define STUCK_NS (5 * NS_PER_S)
 
 /* ---- stopping ---- */
 
@@ -38,6 +42,41 @@ void stop(struct run *run, int signal, const char *why)
 	if (signal)
 		signal_orphans(run, signal);
 	arm_kill(run);
+}
+
+static bool is_to_end(const struct run *run, const struct chip *chip)
+{
+	return run->stopping || timed_out(run, chip);
+}
+
+static void kill_the_rest(struct run *run)
+{
+	uint32_t i;
+
+	run->kill_at_ns = 0;
+	run->killing = run->stopping;
+	for (i = 0; i < run->channels; i++)
+		if (is_to_end(run, &run->chips[i]))
+			signal_chip(&run->chips[i], SIGKILL);
+	if (run->stopping)
+		signal_orphans(run, SIGKILL);
+	run->stuck_at_ns = now_ns() + STUCK_NS;
+}
+
+/* Nothing more can be done about them, but who waits should know for whom. */
+static void tell_stuck(struct run *run)
+{
+	uint32_t orphans = run->stopping ? count_orphans(run) : 0;
+	uint32_t i;
+
+	run->stuck_at_ns = 0;
+	for (i = 0; i < run->channels; i++)
+		if (is_to_end(run, &run->chips[i]) &&
+		    is_alive(&run->chips[i]))
+			event_stuck(run, i);
+	if (orphans)
+		complain("%u more processes were killed, and something in the kernel holds them",
+			 orphans);
 }
 
 void break_off(struct run *run, int error)
@@ -118,9 +157,7 @@ static void forward(struct run *run, const struct signalfd_siginfo *info)
 	char why[64];
 
 	if (run->stopping) {
-		run->killing = true;
-		signal_all(run, SIGKILL);
-		signal_orphans(run, SIGKILL);
+		kill_the_rest(run);
 		return;
 	}
 	run->signal = signal;
@@ -167,19 +204,9 @@ static void changes_ready(struct watch *watch)
 	update(container_of(watch, struct run, changes));
 }
 
-static void kill_the_rest(struct run *run)
+static bool is_due(uint64_t at_ns)
 {
-	uint32_t i;
-
-	if (!run->kill_at_ns || now_ns() < run->kill_at_ns)
-		return;
-	run->kill_at_ns = 0;
-	run->killing = run->stopping;
-	for (i = 0; i < run->channels; i++)
-		if (run->stopping || timed_out(run, &run->chips[i]))
-			signal_chip(&run->chips[i], SIGKILL);
-	if (run->stopping)
-		signal_orphans(run, SIGKILL);
+	return at_ns && now_ns() >= at_ns;
 }
 
 static int timeout_ms(const struct run *run)
@@ -189,6 +216,8 @@ static int timeout_ms(const struct run *run)
 
 	if (run->kill_at_ns && run->kill_at_ns < due)
 		due = run->kill_at_ns;
+	if (run->stuck_at_ns && run->stuck_at_ns < due)
+		due = run->stuck_at_ns;
 	if (due == UINT64_MAX)
 		return -1;
 	if (due <= now)
@@ -222,7 +251,10 @@ static void turn(struct run *run)
 	ret = loop_once(run->loop, timeout_ms(run));
 	if (ret < 0 && !run->broken)
 		break_off(run, ret);
-	kill_the_rest(run);
+	if (is_due(run->kill_at_ns))
+		kill_the_rest(run);
+	if (is_due(run->stuck_at_ns))
+		tell_stuck(run);
 	decide(run);
 	notify_update(run);
 }
@@ -236,10 +268,10 @@ static void stay(struct run *run)
 		turn(run);
 	/* The session is over: what is left of its processes goes with it. */
 	run->stopping = true;
-	if (orphans_remain(run)) {
+	if (count_orphans(run)) {
 		signal_orphans(run, run->killing ? SIGKILL : SIGTERM);
 		arm_kill(run);
-		while (orphans_remain(run))
+		while (count_orphans(run))
 			turn(run);
 	}
 	update(run);
@@ -302,24 +334,33 @@ static bool is_joining(const struct run *run, uint32_t number)
 	return false;
 }
 
-static int create(struct run *run)
+/* Can there be such a session?  Nothing is created for who has no module, say. */
+static int check_device(const struct run *run)
 {
-	struct chipboot_info info;
-	uint32_t i;
-	int ret;
+	struct chipboot_versions versions;
+	int ret = chipboot_get_versions(&versions);
 
-	ret = chipboot_session_create(&run->session, run->channels);
-	if (!ret)
-		ret = chipboot_session_observe(run->session,
-					       CHIPBOOT_ON_CHANGE,
-					       &run->observer);
-	if (!ret)
-		ret = chipboot_session_info(run->session, &info);
-	if (ret)
-		return ret;
+	if (ret < 0) {
+		complain_of(ret);
+		return -1;
+	}
+	if (run->channels <= versions.max_channels_per_session)
+		return 0;
+	complain("%u chips are more than a session may have, %u (root can raise %s)",
+		 run->channels, versions.max_channels_per_session,
+		 "/sys/module/chipboot/parameters/max_channels_per_session");
+	return -1;
+}
+
+static int open_chips(struct run *run)
+{
+	uint32_t i;
+
 	run->chips = calloc(run->channels, sizeof(*run->chips));
-	if (!run->chips)
-		return -ENOMEM;
+	if (!run->chips) {
+		complain_of(-ENOMEM);
+		return -1;
+	}
 	for (i = 0; i < run->channels; i++) {
 		struct chip *chip = &run->chips[i];
 
@@ -331,6 +372,48 @@ static int create(struct run *run)
 	}
 	run->first = run->channels;
 	run->idle = run->channels;
+	return 0;
+}
+
+/* What can be wrong before there is a session; it has been said. */
+static int find_command(struct run *run)
+{
+	const char *search = getenv("PATH");
+	uint32_t i;
+
+	if (!run->command)
+		return 0;
+	if (run->directory) {
+		run->directory_fd = open(run->directory, O_PATH | O_DIRECTORY |
+					 O_CLOEXEC);
+		if (run->directory_fd < 0 ||
+		    faccessat(run->directory_fd, ".", X_OK, 0) < 0) {
+			complain("cannot use --cwd %s: %s", run->directory,
+				 strerror(errno));
+			return -1;
+		}
+	}
+	for (i = 0; i < run->variable_count; i++)
+		if (!strncmp(run->variables[i], "PATH=", 5))
+			search = run->variables[i] + 5;
+	run->program = find_program(run->command[0], search, run->directory_fd);
+	return run->program ? 0 : -1;
+}
+
+static int create(struct run *run)
+{
+	struct chipboot_info info;
+	int ret;
+
+	ret = chipboot_session_create(&run->session, run->channels);
+	if (!ret)
+		ret = chipboot_session_observe(run->session,
+					       CHIPBOOT_ON_CHANGE,
+					       &run->observer);
+	if (!ret)
+		ret = chipboot_session_info(run->session, &info);
+	if (ret)
+		return ret;
 	run->start_ns = info.now_ns;
 	run->host_offset_ns = info.now_ns - now_ns();
 	run->changed_ns = now_ns();
@@ -353,27 +436,6 @@ static int watch_session(struct run *run)
 						       run->start_ns +
 						       run->timeout_ns);
 	return ret;
-}
-
-/* What can be wrong before there is a session; it has been said. */
-static int prepare(struct run *run)
-{
-	const char *search = getenv("PATH");
-	uint32_t i;
-
-	/* Relative to where the launcher was started. */
-	if (run->directory && chdir(run->directory) < 0) {
-		complain("cannot use --cwd %s: %s", run->directory,
-			 strerror(errno));
-		return -1;
-	}
-	for (i = 0; i < run->variable_count; i++)
-		if (!strncmp(run->variables[i], "PATH=", 5))
-			search = run->variables[i] + 5;
-	if (!run->command)
-		return 0;
-	run->program = find_program(run->command[0], search);
-	return run->program ? 0 : -1;
 }
 
 static int open_loop(struct run *run)
@@ -401,6 +463,8 @@ static void free_run(struct run *run)
 			close(run->chips[i].ends.fd);
 	}
 	free(run->chips);
+	if (run->directory_fd >= 0)
+		close(run->directory_fd);
 	free(run->program);
 	free(run->numbers);
 	free(run->join_numbers);
@@ -416,7 +480,9 @@ static void free_run(struct run *run)
 
 int command_run(int argc, char **argv)
 {
-	struct run run = { .outputs.fd = -1, .door.fd = -1 };
+	struct run run = {
+		.outputs.fd = -1, .door.fd = -1, .directory_fd = AT_FDCWD,
+	};
 	int ret = run_arguments(argc, argv, &run);
 
 	if (ret)
@@ -428,14 +494,13 @@ int command_run(int argc, char **argv)
 		complain("cannot start: %s", strerror(-ret));
 		goto misuse;
 	}
+	if (check_device(&run) < 0 || open_chips(&run) < 0 ||
+	    find_command(&run) < 0 || open_logs(&run) < 0 ||
+	    door_open(&run) < 0)
+		goto misuse;
 	ret = create(&run);
-	if (ret < 0) {
-		complain_of(ret);
-		goto misuse;
-	}
-	if (open_logs(&run) < 0 || door_open(&run) < 0 || prepare(&run) < 0)
-		goto misuse;
-	ret = watch_session(&run);
+	if (!ret)
+		ret = watch_session(&run);
 	if (ret < 0) {
 		complain_of(ret);
 		goto misuse;

@@ -67,6 +67,7 @@ struct run {
 	char **variables;		/* --env, NULL-terminated */
 	uint32_t variable_count;
 	const char *directory;
+	int directory_fd;		/* --cwd, opened; AT_FDCWD without */
 	const char *output_dir;
 	const char *socket_path;
 	uint32_t *join_numbers;		/* --join */
@@ -101,6 +102,7 @@ struct run {
 	bool killing;
 	int signal;			/* the one that ended it */
 	uint64_t kill_at_ns;		/* own clock; 0: not set */
+	uint64_t stuck_at_ns;		/* the same: who then lives is stuck */
 	bool broken;			/* an error of the launcher's own */
 };
 
@@ -135,10 +137,11 @@ uint64_t host_now(const struct run *run);
 int open_logs(struct run *run);
 int start_children(struct run *run);
 void reap(struct run *run);
+bool is_alive(const struct chip *chip);	/* as far as can be seen from here */
 void signal_chip(const struct chip *chip, int signal);
 void signal_all(const struct run *run, int signal);
 void note_own_children(struct run *run);
-bool orphans_remain(const struct run *run);
+uint32_t count_orphans(const struct run *run);
 void signal_orphans(const struct run *run, int signal);
 /* signals: block and collect them, and how a child gets back what we had */
 int open_signals(void);
@@ -171,6 +174,7 @@ void event_answer(struct run *run, uint32_t chip,
 void event_gone(struct run *run, uint32_t chip);
 void event_ended(struct run *run, uint32_t chip, pid_t pid, int status);
 void event_trouble(struct run *run, uint32_t chip);
+void event_stuck(struct run *run, uint32_t chip);
 void event_stopping(struct run *run, const char *why);
 
 /* report.c */
