@@ -81,6 +81,14 @@ int complain_of(int error)
 	return EXIT_MISUSE;
 }
 
+void explain(const char *who, int error)
+{
+	char text[512];
+
+	fprintf(stderr, "%s: %s\n", who,
+		chipboot_explain(error, text, sizeof(text)));
+}
+
 /* What is installed here, and what is loaded in the kernel. */
 static void print_version(FILE *stream, struct argp_state *state)
 {
@@ -95,8 +103,10 @@ static void print_version(FILE *stream, struct argp_state *state)
 		fprintf(stream, "module: %s\n",
 			chipboot_explain(ret, text, sizeof(text)));
 	else
-		fprintf(stream, "module %s loaded (kernel interface %u)\n",
-			versions.module, versions.module_abi);
+		fprintf(stream, "module %s loaded (kernel interface %u%s)\n",
+			versions.module, versions.module_abi,
+			versions.module_abi > versions.library_abi ?
+			": newer, which is fine" : "");
 }
 
 static error_t parse(int key, char *argument, struct argp_state *state)

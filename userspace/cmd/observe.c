@@ -9,15 +9,21 @@
 
 #include "json.h"
 
-static int open_observer(const char *name, struct chipboot_observer **observer)
+/* The arguments, and the observer to look through; NULL: it has complained. */
+static struct chipboot_observer *begin(const struct argp *argp, int argc,
+				       char **argv, void *arguments)
 {
-	char text[512];
-	int ret = chipboot_from_env(NULL, observer);
+	struct chipboot_observer *observer;
+	int ret;
 
-	if (ret < 0)
-		fprintf(stderr, "%s: %s\n", name,
-			chipboot_explain(ret, text, sizeof(text)));
-	return ret;
+	if (argp_parse(argp, argc, argv, 0, NULL, arguments))
+		return NULL;
+	ret = chipboot_from_env(NULL, &observer);
+	if (ret < 0) {
+		explain(argv[0], ret);
+		return NULL;
+	}
+	return observer;
 }
 
 /* ---- wait ---- */
@@ -103,17 +109,15 @@ int command_wait(int argc, char **argv)
 	};
 	struct wait wait = { .timeout_ns = CHIPBOOT_FOREVER };
 	struct chipboot_observer *observer;
-	char text[512];
 	int ret;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &wait) ||
-	    open_observer(argv[0], &observer) < 0)
+	observer = begin(&argp, argc, argv, &wait);
+	if (!observer)
 		return EXIT_MISUSE;
 	ret = chipboot_wait(observer, wait.count, wait.timeout_ns, 0, 0);
 	if (ret >= 0)
 		return failed_chips(observer);
-	fprintf(stderr, "%s: %s\n", argv[0],
-		chipboot_explain(ret, text, sizeof(text)));
+	explain(argv[0], ret);
 	return ret == -ETIMEDOUT ? EXIT_TIMED_OUT :
 	       ret == -EOWNERDEAD ? EXIT_NO_OWNER : EXIT_MISUSE;
 }
@@ -241,16 +245,18 @@ int command_dump(int argc, char **argv)
 	struct chipboot_info session;
 	int ret;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &dump) ||
-	    open_observer(argv[0], &observer) < 0)
+	observer = begin(&argp, argc, argv, &dump);
+	if (!observer)
 		return EXIT_MISUSE;
 	ret = chipboot_read(observer, dump.channel, &answer);
 	if (ret >= 0)
 		ret = chipboot_channel_info(observer, dump.channel, &info);
 	if (ret >= 0)
 		ret = chipboot_observer_info(observer, 0, &session);
-	if (ret < 0)
-		return complain_of(ret);
+	if (ret < 0) {
+		explain(argv[0], ret);
+		return EXIT_MISUSE;
+	}
 	if (dump.json)
 		dump_json(&answer, dump.channel, &info, session.now_ns);
 	else

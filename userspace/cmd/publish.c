@@ -17,12 +17,9 @@
  */
 static int finish(const char *what, int ret)
 {
-	char text[512];
-
 	if (ret >= 0)
 		return 0;
-	fprintf(stderr, "%s: %s\n", what,
-		chipboot_explain(ret, text, sizeof(text)));
+	explain(what, ret);
 	switch (ret) {
 	case -EALREADY:
 	case -ECANCELED:
