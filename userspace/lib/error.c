@@ -16,6 +16,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -197,11 +198,11 @@ static bool module_is_loaded(void)
 	return access("/sys/module/chipboot", F_OK) == 0;
 }
 
-/* Does depmod know a module of that name for the running kernel? */
-static bool module_is_installed(const char *release)
+/* Does depmod know a module of that name for that kernel?  @module is its file. */
+static bool find_module(const char *release, char *module, size_t size)
 {
 	char path[PATH_MAX];
-	char line[4096];
+	char line[2048];
 	bool found = false;
 	FILE *file;
 
@@ -215,19 +216,54 @@ static bool module_is_installed(const char *release)
 			!strncmp(line, "chipboot.ko", 11);
 	}
 	fclose(file);
+	if (found && *line == '/')
+		snprintf(module, size, "%s", line);
+	else if (found)
+		snprintf(module, size, "/lib/modules/%s/%s", release, line);
 	return found;
+}
+
+/*
+ * The kernel that a module's file was built for, "" if it does not say: one that is
+ * compressed does not here.
+ */
+static void built_for(const char *module, char *release, size_t size)
+{
+	static const char key[] = "vermagic=";
+	int fd = open(module, O_RDONLY | O_CLOEXEC);
+	const char *text = MAP_FAILED;
+	const char *at = NULL;
+	struct stat file;
+
+	*release = '\0';
+	if (fd >= 0 && !fstat(fd, &file) && file.st_size)
+		text = mmap(NULL, file.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (fd >= 0)
+		close(fd);
+	if (text == MAP_FAILED)
+		return;
+	at = memmem(text, file.st_size, key, sizeof(key) - 1);
+	if (at) {
+		const char *word = at + sizeof(key) - 1;
+		size_t length = strnlen(word, text + file.st_size - word);
+
+		snprintf(release, size, "%.*s", (int)length, word);
+		release[strcspn(release, " ")] = '\0';
+	}
+	munmap((void *)text, file.st_size);
 }
 
 /* A kernel that has the module, although the running one does not. */
 static bool other_kernel(char *release, size_t size)
 {
 	DIR *dir = opendir("/lib/modules");
+	char module[PATH_MAX];
 	struct dirent *entry;
 	bool found = false;
 
 	while (dir && !found && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' ||
-		    !module_is_installed(entry->d_name))
+		    !find_module(entry->d_name, module, sizeof(module)))
 			continue;
 		snprintf(release, size, "%s", entry->d_name);
 		found = true;
@@ -305,11 +341,36 @@ static int no_permission(int error, const char *device)
 			 device, node.st_mode & 07777);
 }
 
+static int no_module(void)
+{
+	char module[PATH_MAX], other[256];
+	struct utsname kernel;
+
+	uname(&kernel);
+	if (!find_module(kernel.release, module, sizeof(module))) {
+		if (other_kernel(other, sizeof(other)))
+			return cb_errorf(ENXIO,
+					 "the chipboot module is installed for the kernel %s, but this is %s: build and install it for this one",
+					 other, kernel.release);
+		return cb_errorf(ENXIO,
+				 "the chipboot module is not installed for this kernel (%s) and not loaded: see Install in chipboot's README",
+				 kernel.release);
+	}
+	built_for(module, other, sizeof(other));
+	/* Where a kernel's interfaces stay the same, another's module can do. */
+	if (*other && strcmp(other, kernel.release))
+		return cb_errorf(ENXIO,
+				 "the chipboot module is installed but not loaded, and was built for the kernel %s, while this is %s: as root, modprobe chipboot; if that says \"Exec format error\" or \"Invalid module format\", build and install it for this one",
+				 other, kernel.release);
+	if (wants_signatures())
+		return cb_errorf(ENXIO,
+				 "the chipboot module is installed but not loaded, and this kernel loads only signed modules (Secure Boot): as root, modprobe chipboot; if that says \"Key was rejected by service\" or \"Operation not permitted\", sign the module with a key enrolled by mokutil");
+	return cb_errorf(ENXIO,
+			 "the chipboot module is installed but not loaded: as root, modprobe chipboot");
+}
+
 int cb_error_open(int error, const char *device)
 {
-	struct utsname kernel;
-	char other[256];
-
 	switch (error) {
 	case EACCES:
 		return no_permission(EACCES, device);
@@ -331,20 +392,7 @@ int cb_error_open(int error, const char *device)
 		return cb_errorf(ENXIO,
 				 "the chipboot module is loaded, but %s is not here: in a container, pass it in (--device %s)",
 				 device, device);
-	uname(&kernel);
-	if (module_is_installed(kernel.release) && wants_signatures())
-		return cb_errorf(ENXIO,
-				 "the chipboot module is installed but not loaded, and this kernel loads only signed modules (Secure Boot): as root, modprobe chipboot; if that says \"Key was rejected by service\", sign the module with a key enrolled by mokutil");
-	if (module_is_installed(kernel.release))
-		return cb_errorf(ENXIO,
-				 "the chipboot module is installed but not loaded: as root, modprobe chipboot");
-	if (other_kernel(other, sizeof(other)))
-		return cb_errorf(ENXIO,
-				 "the chipboot module is installed for the kernel %s, but this is %s: build and install it for this one",
-				 other, kernel.release);
-	return cb_errorf(ENXIO,
-			 "the chipboot module is not installed for this kernel (%s) and not loaded: see Install in chipboot's README",
-			 kernel.release);
+	return no_module();
 }
 
 /* ---- which limit ---- */
