@@ -695,6 +695,48 @@ TEST_F(library, channel_info)
 	chipboot_publisher_close(self->publisher);
 }
 
+/* A descriptor that came by a way of the caller's own. */
+TEST_F(library, an_observer_from_a_descriptor)
+{
+	struct chipboot_observer *observer;
+	int fd, others[3];
+	size_t i;
+
+	fd = dup(chipboot_observer_fd(own(self->session)));
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(chipboot_observer_from_fd(fd, &observer), 0);
+	EXPECT_EQ(chipboot_observer_fd(observer), fd);
+	EXPECT_EQ(chipboot_observer_channels(observer), 4);
+	ASSERT_EQ(chipboot_session_claim(self->session, 2, &self->publisher),
+		  0);
+	EXPECT_EQ(chipboot_publish_success(self->publisher, 7, 0, 0, NULL, 0),
+		  0);
+	EXPECT_EQ(chipboot_state(observer, 2), CHIPBOOT_STATE_SUCCESS);
+	EXPECT_EQ(chipboot_read(observer, 2, &self->answer), 0);
+	EXPECT_EQ(self->answer.device_ctx, 7);
+	/* It is the observer's now. */
+	chipboot_observer_close(observer);
+	EXPECT_EQ(fcntl(fd, F_GETFD), -1);
+	/* What it was a copy of goes on. */
+	EXPECT_EQ(chipboot_state(own(self->session), 2),
+		  CHIPBOOT_STATE_SUCCESS);
+
+	/* Handles of other kinds, and no handle: they stay the caller's. */
+	others[0] = dup(chipboot_session_fd(self->session));
+	others[1] = dup(chipboot_publisher_fd(self->publisher));
+	others[2] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (i = 0; i < 3; i++) {
+		observer = (void *)1;
+		EXPECT_EQ(chipboot_observer_from_fd(others[i], &observer),
+			  -ENOTTY);
+		EXPECT_EQ(observer, NULL);
+		EXPECT_EQ(close(others[i]), 0);
+	}
+	EXPECT_EQ(chipboot_observer_from_fd(-1, &observer), -EBADF);
+	EXPECT_EQ(chipboot_observer_from_fd(fd, NULL), -EINVAL);
+	chipboot_publisher_close(self->publisher);
+}
+
 TEST_F(library, errors_say_what_to_do)
 {
 	struct chipboot_session *session;
