@@ -19,6 +19,13 @@
  */
 #define SNAPSHOT_TRIES 64
 
+static int not_an_observer(int fd)
+{
+	return cb_errorf(ENOTTY,
+			 "descriptor %d is a chipboot handle, but not an observer",
+			 fd);
+}
+
 int cb_observer_wrap(int fd, struct chipboot_observer **out)
 {
 	struct chipboot_status status = { .channel = CHIPBOOT_NO_CHANNEL };
@@ -29,16 +36,15 @@ int cb_observer_wrap(int fd, struct chipboot_observer **out)
 		return ret;
 	/* Only a publisher's STATUS fills in a channel that was not asked for. */
 	if (status.channel != CHIPBOOT_NO_CHANNEL)
-		return cb_errorf(ENOTTY,
-				 "descriptor %d is a chipboot handle, but not an observer",
-				 fd);
+		return not_an_observer(fd);
 	observer = calloc(1, sizeof(*observer));
 	if (!observer)
 		return cb_error(CB_ANY, ENOMEM);
 	ret = cb_kernel_map(fd, status.channels, status.stride, &observer->map);
 	if (ret < 0) {
 		free(observer);
-		return ret;
+		/* An owner's handle has no pages. */
+		return ret == -ENODEV ? not_an_observer(fd) : ret;
 	}
 	observer->fd = fd;
 	observer->change_fd = -1;
