@@ -32,10 +32,16 @@ static sigset_t original_mask;
 static struct sigaction original_pipe, original_child;
 static struct rlimit original_files;
 
-/*
- * Signals arrive by descriptor.  One that was ignored when this started (nohup)
- * stays so, and is never seen.
- */
+/* One that was ignored when this started (nohup) stays so; blocked, it would be seen. */
+static bool is_ignored(int signal)
+{
+	struct sigaction action;
+
+	return signal != SIGCHLD && !sigaction(signal, NULL, &action) &&
+	       action.sa_handler == SIG_IGN;
+}
+
+/* Signals arrive by descriptor. */
 int open_signals(void)
 {
 	struct sigaction action = { .sa_handler = SIG_DFL };
@@ -45,7 +51,8 @@ int open_signals(void)
 
 	sigemptyset(&mask);
 	for (i = 0; i < sizeof(collected) / sizeof(collected[0]); i++)
-		sigaddset(&mask, collected[i]);
+		if (!is_ignored(collected[i]))
+			sigaddset(&mask, collected[i]);
 	sigprocmask(SIG_BLOCK, &mask, &original_mask);
 
 	/* If ignored, the kernel would reap children, and their codes be lost. */
