@@ -75,7 +75,9 @@ static void tell_stuck(struct run *run)
 		    is_alive(&run->chips[i]))
 			event_stuck(run, i);
 	if (orphans)
-		complain("%u more processes were killed, and something in the kernel holds them",
+		complain(orphans == 1 ?
+			 "%u more process was killed, and something in the kernel holds it" :
+			 "%u more processes were killed, and something in the kernel holds them",
 			 orphans);
 }
 
