@@ -186,7 +186,7 @@ static const struct argp_option options[] = {
 	{ "chips", OPTION_CHIPS, "LIST", 0,
 	  "These chips, like 0,2,5-7; the first is channel 0, and so on", 0 },
 	{ "timeout", OPTION_TIMEOUT, "SECONDS", 0,
-	  "By when all must have answered (default: no limit)", 0 },
+	  "By when all must have answered (default: never)", 0 },
 	{ "fail-fast", OPTION_FAIL_FAST, NULL, 0,
 	  "Stop all when one fails (default)", 0 },
 	{ "keep-going", OPTION_KEEP_GOING, NULL, 0,
@@ -219,9 +219,9 @@ static const char doc[] =
 	"CHIPBOOT_OBSERVER_FD in its environment, and answers by libchipboot or\n"
 	"`chipboot publish'.\n"
 	"\n"
-	"SIGINT, SIGTERM, SIGHUP and SIGQUIT are forwarded and end the run; a second one\n"
-	"kills at once. SIGUSR1 and SIGUSR2 are forwarded. If this launcher itself is\n"
-	"killed, so are the processes.\n"
+	"SIGINT, SIGTERM, SIGHUP and SIGQUIT are forwarded and end the run; a second\n"
+	"one kills at once. SIGUSR1 and SIGUSR2 are forwarded. If this launcher itself\n"
+	"is killed, so are the processes.\n"
 	"\n"
 	"Exit status: 0; the number of failed chips (97 at most); 98 misuse or no\n"
 	"device; 99 time-out; 128 + n on signal n.";
