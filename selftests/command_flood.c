@@ -1,27 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
- * chipboot run under load and under systemd: what shell scripts cannot look at.
- *
- * 64 processes write 10 MB each while they publish: every line arrives whole, and the
- * launcher's memory stays bounded, also while nobody reads.  And the protocol of
- * systemd's Type=notify, on a real datagram socket.
+ * chipboot run under load: 64 processes write 10 MB each while they publish.  Every line
+ * arrives whole, and the launcher's memory stays bounded, also while nobody reads.
  *
  * vm: --cpus 2 --mem 1024 --timeout 3600
  */
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-#pragma GCC diagnostic ignored "-Wsign-compare"
-#ifndef __clang__
-#pragma GCC diagnostic ignored "-Wclobbered"
-#endif
-#include "kselftest_harness.h"
+#include "command_test.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <chipboot.h>
 
@@ -73,21 +59,6 @@ static void flood(void)
 			chipboot_publish_success(publisher, chip, 0, 0, NULL, 0);
 	}
 	_exit(0);
-}
-
-static pid_t start(const char *const argv[], int out, const char *notify)
-{
-	pid_t pid = fork();
-
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (out >= 0)
-		dup2(out, 1);
-	if (notify)
-		setenv("NOTIFY_SOCKET", notify, 1);
-	execvp(argv[0], (char *const *)argv);
-	_exit(126);
 }
 
 static long memory_peak(pid_t pid)
@@ -148,7 +119,7 @@ TEST(sixty_four_floods)
 	argv[6] = self;
 	ASSERT_EQ(pipe(fds), 0);
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
-	pid = start(argv, fds[1], NULL);
+	pid = start(argv, fds[1], NULL, NULL);
 	ASSERT_GT(pid, 0);
 	close(fds[1]);
 	/* Nobody reads: the launcher must not gather what the pipes do not hold. */
@@ -178,90 +149,6 @@ TEST(sixty_four_floods)
 	TH_LOG("%lu lines, %lu broken; the launcher's memory peaked at %ld KiB",
 	       count.lines, count.broken, peak);
 	close(fds[0]);
-}
-
-/* ---- systemd's protocol ---- */
-
-/* Every message until the launcher has ended, parted by '|'. */
-static void collect(int socket, pid_t pid, char *all, size_t size, int *status)
-{
-	size_t used = 0;
-	bool ended = false;
-
-	*all = '\0';
-	for (;;) {
-		struct pollfd fd = { .fd = socket, .events = POLLIN };
-		ssize_t got;
-
-		if (poll(&fd, 1, ended ? 0 : 100) > 0) {
-			got = recv(socket, all + used, size - used - 2, 0);
-			if (got > 0) {
-				used += got;
-				all[used++] = '|';
-				all[used] = '\0';
-			}
-			continue;
-		}
-		if (ended)
-			return;
-		ended = waitpid(pid, status, WNOHANG) == pid;
-	}
-}
-
-static void notified(struct __test_metadata *_metadata, const char *name,
-		     const char *script, char *all, size_t size, int *status)
-{
-	const char *argv[] = { "chipboot", "run", "-n", "2", "--", "sh", "-c",
-			       script, NULL };
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	socklen_t length = offsetof(struct sockaddr_un, sun_path) + strlen(name) +
-			   (*name == '/');
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	memcpy(address.sun_path, name, strlen(name));
-	if (*name == '@')
-		address.sun_path[0] = '\0';
-	else
-		unlink(name);
-	ASSERT_EQ(bind(fd, (struct sockaddr *)&address, length), 0);
-	collect(fd, start(argv, -1, name), all, size, status);
-	TH_LOG("messages: %s", all);
-	close(fd);
-}
-
-TEST(systemd_success)
-{
-	char all[8192];
-	const char *up, *ready;
-	int status;
-
-	notified(_metadata, "/tmp/notify",
-		 "[ -z \"$NOTIFY_SOCKET\" ] || exit 9; chipboot progress a; "
-		 "[ $CHIPBOOT_CHANNEL = 1 ] && sleep 2; chipboot publish success",
-		 all, sizeof(all), &status);
-	EXPECT_EQ(status, 0);
-	up = strstr(all, "STATUS=1/2 chips up");
-	ready = strstr(all, "READY=1\nSTATUS=2/2 chips up");
-	ASSERT_NE(up, NULL);
-	ASSERT_NE(ready, NULL);
-	EXPECT_LT(up, ready);
-	EXPECT_NE(strstr(all, "EXTEND_TIMEOUT_USEC="), NULL);
-	EXPECT_EQ(strstr(all, "ERRNO="), NULL);
-}
-
-TEST(systemd_failure_abstract_name)
-{
-	char all[8192];
-	int status;
-
-	notified(_metadata, "@chipboot-notify",
-		 "[ $CHIPBOOT_CHANNEL = 1 ] && chipboot publish error 19 'device not found'; sleep 1000",
-		 all, sizeof(all), &status);
-	EXPECT_EQ(WEXITSTATUS(status), 1);
-	EXPECT_EQ(strstr(all, "READY=1"), NULL);
-	EXPECT_NE(strstr(all, "STATUS=1 of 2 chips failed: [1]; first: chip 1 after "),
-		  NULL);
-	EXPECT_NE(strstr(all, "error 19: device not found\nERRNO=19|"), NULL);
 }
 
 int main(int argc, char **argv)
