@@ -298,7 +298,7 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
-.PHONY: programs vm-parts test-parts demo test test-kernels test-arm64
+.PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init
@@ -322,6 +322,15 @@ vm:
 	@$(DEPS) --install $(VM_GOAL)
 	@$(MAKE) vm-parts
 	$(Q)selftests/vm/run $(VM_OPTIONS) --shell
+
+# README.md's recorded run, from a real one; `make test` looks whether it still is one.
+recording:
+	@$(DEPS) --install test
+	@$(MAKE) vm-parts
+	$(Q)selftests/vm/run $(VM_OPTIONS) $$(sed -n 's/^# vm: //p' selftests/recording.sh) \
+		--file selftests/recording.sh -- sh ./recording.sh --print >build/recording.md
+	$(Q)sed -i -e '/^<!-- recording/r build/recording.md' \
+		-e '/^<!-- recording/,/^<!-- end/{/^<!--/!d}' README.md
 
 test:
 	@$(DEPS) --install $(if $(CROSS),test-arm64,test)
@@ -467,6 +476,7 @@ help:
 	@echo "make coverage   how much of the state machine the unit tests come through"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
+	@echo "make recording  the recorded run in README.md, anew"
 	@echo "make vm         a shell in the throwaway machine"
 	@echo "make module-vm  only the module for that machine; VM_KERNEL=6.12 VM_ARCH="
 	@echo "make clean      (distclean: the downloads too)"
