@@ -625,7 +625,7 @@ TEST_F(mapping, madvise)
 
 TEST_F(mapping, dontfork)
 {
-	int status;
+	int status, ret;
 	pid_t pid;
 
 	ASSERT_EQ(0, madvise(self->map, N * self->stride, MADV_DONTFORK));
@@ -636,12 +636,13 @@ TEST_F(mapping, dontfork)
 	status = cb_reap(pid);
 	EXPECT_EQ(SIGSEGV << 8, status);
 	EXPECT_PAGE(self->map + self->stride, 1);
-	if (st_by_frame_number()) {
-		ASSERT_EQ(-EINVAL, cb_errno(madvise(self->map, N * self->stride,
-						    MADV_DOFORK)));
+	ret = cb_errno(madvise(self->map, N * self->stride, MADV_DOFORK));
+	if (st_by_frame_number() || (ret && st_kernel_has(6, 13))) {
+		/* for mappings of a driver, later kernels have no way back */
+		ASSERT_EQ(-EINVAL, ret);
 		return;
 	}
-	ASSERT_EQ(0, madvise(self->map, N * self->stride, MADV_DOFORK));
+	ASSERT_EQ(0, ret);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid)
