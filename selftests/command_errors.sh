@@ -5,7 +5,7 @@
 # permission, a limit. Each as it would happen, and the sentence that says what to do.
 #
 # The last points take from this machine what it cannot get back: loading unsigned
-# modules. kmod is what says so on a host; the machine's own is busybox's.
+# modules. What says so on a host is kmod; busybox has words of its own.
 #
 # vm: --cpus 2 --timeout 1800 --file selftests/command_tap --file /bin/kmod
 
@@ -18,11 +18,9 @@ release=$(uname -r)
 modules=/lib/modules/$release
 module=$modules/extra/chipboot.ko
 parameters=/sys/module/chipboot/parameters
-ln -s kmod modprobe
-ln -s kmod rmmod
-ln -s kmod depmod
-ln -s kmod modinfo
-PATH=$PWD:$PATH
+for name in modprobe rmmod depmod; do
+	ln -s kmod $name
+done
 
 refused() {
 	code 98
@@ -101,13 +99,13 @@ wait $launcher
 # ---- the module: not there, not loaded, another kernel's
 
 mkdir -p "$modules/extra"
-rmmod chipboot
+./rmmod chipboot
 try chipboot run -n 1 -- echo started
 refused
 says "the chipboot module is not installed for this kernel ($release) and not loaded: see Install in chipboot's README"
 ok 'not installed'
 cp /vm/module.ko "$module"
-depmod
+./depmod
 try chipboot run -n 1 -- echo started
 refused
 says 'the chipboot module is installed but not loaded: as root, modprobe chipboot'
@@ -122,15 +120,15 @@ code 0
 has_line 'module: none loaded, 0.1.0 installed; command and library: 0.1.0'
 says 'no sessions'
 ok 'status says so'
-modprobe chipboot
+./modprobe chipboot
 try chipboot run -n 1 -- chipboot publish success
 code 0
 ok 'what it says helps'
-rmmod chipboot
+./rmmod chipboot
 
 mkdir -p /lib/modules/5.0-other/extra
 mv "$module" /lib/modules/5.0-other/extra/
-depmod
+./depmod
 echo 'extra/chipboot.ko:' >/lib/modules/5.0-other/modules.dep
 try chipboot run -n 1 -- echo started
 refused
@@ -142,8 +140,8 @@ rm -r /lib/modules/5.0-other
 # that keep their interfaces do not look at that, a word after it.
 other=9${release#?}
 sed "s/vermagic=$release \(.*\)mod_unload/vermagic=$other \1mod_unloaD/" /vm/module.ko >"$module"
-depmod
-try modprobe chipboot
+./depmod
+try ./modprobe chipboot
 says "could not insert 'chipboot': Exec format error"
 dmesg | grep -q "chipboot: version magic '$other .*' should be '$release " || why="$why; the kernel's log"
 try chipboot run -n 1 -- echo started
@@ -157,10 +155,10 @@ ok 'built for another kernel: modprobe says Exec format error'
 # Secure Boot switches on two things, which can be switched on by themselves, for good:
 # first lockdown, then enforced signatures. Each has its words.
 cp /vm/module.ko "$module"
-depmod
+./depmod
 mount -t securityfs none /sys/kernel/security
 echo integrity >/sys/kernel/security/lockdown
-try modprobe chipboot
+try ./modprobe chipboot
 says "could not insert 'chipboot': Operation not permitted"
 as alice 'chipboot run -n 1 -- echo started' >"$out.said" 2>&1
 code=$?
@@ -171,7 +169,7 @@ says 'if that says "Key was rejected by service" or "Operation not permitted", s
 ok 'Secure Boot by lockdown: modprobe says Operation not permitted'
 umount /sys/kernel/security
 echo 1 >/sys/module/module/parameters/sig_enforce
-try modprobe chipboot
+try ./modprobe chipboot
 says "could not insert 'chipboot': Key was rejected by service"
 ok 'Secure Boot by enforced signatures: modprobe says Key was rejected by service'
 try insmod "$module"

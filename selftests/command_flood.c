@@ -119,7 +119,7 @@ TEST(sixty_four_floods)
 	argv[6] = self;
 	ASSERT_EQ(pipe(fds), 0);
 	fcntl(fds[0], F_SETFD, FD_CLOEXEC);
-	pid = start(argv, fds[1], NULL, NULL);
+	pid = start(argv, fds[1], -1, NULL, NULL);
 	ASSERT_GT(pid, 0);
 	close(fds[1]);
 	/* Nobody reads: the launcher must not gather what the pipes do not hold. */

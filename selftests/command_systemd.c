@@ -75,15 +75,28 @@ static void manage(struct __test_metadata *_metadata, struct manager *manager,
 	else
 		unlink(name);
 	ASSERT_EQ(bind(manager->socket, (struct sockaddr *)&address, length), 0);
-	manager->launcher = start(argv, -1, set_notify, name);
+	manager->launcher = start(argv, -1, -1, set_notify, name);
 	ASSERT_GT(manager->launcher, 0);
 }
 
-static void finish(struct __test_metadata *_metadata, struct manager *manager)
+static void finish(struct manager *manager)
 {
 	listen_for(manager, NULL);
-	TH_LOG("messages: %s", manager->all);
 	close(manager->socket);
+}
+
+FIXTURE(unit) {
+	struct manager manager;
+};
+
+FIXTURE_SETUP(unit)
+{
+}
+
+FIXTURE_TEARDOWN(unit)
+{
+	if (!__test_passed(_metadata))
+		TH_LOG("messages: %s", self->manager.all);
 }
 
 static int occurrences(const char *all, const char *text)
@@ -98,7 +111,7 @@ static int occurrences(const char *all, const char *text)
 }
 
 /* The processes do not have the manager's socket: the first one would fail. */
-TEST(all_come_up)
+TEST_F(unit, all_come_up)
 {
 	static const char script[] =
 		"[ -z \"$NOTIFY_SOCKET\" ] || exit 9; chipboot progress a; "
@@ -106,23 +119,23 @@ TEST(all_come_up)
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "2", "--", "sh", "-c", script, NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 	const char *up, *ready;
 
-	manage(_metadata, &manager, "/tmp/notify", argv);
-	finish(_metadata, &manager);
-	EXPECT_EQ(manager.status, 0);
-	up = strstr(manager.all, "STATUS=1/2 chips up|");
-	ready = strstr(manager.all, "READY=1\nSTATUS=2/2 chips up|");
+	manage(_metadata, manager, "/tmp/notify", argv);
+	finish(manager);
+	EXPECT_EQ(manager->status, 0);
+	up = strstr(manager->all, "STATUS=1/2 chips up|");
+	ready = strstr(manager->all, "READY=1\nSTATUS=2/2 chips up|");
 	ASSERT_NE(up, NULL);
 	ASSERT_NE(ready, NULL);
 	EXPECT_LT(up, ready);
-	EXPECT_EQ(occurrences(manager.all, "READY=1"), 1);
-	EXPECT_NE(strstr(manager.all, "|EXTEND_TIMEOUT_USEC=30000000|"), NULL);
-	EXPECT_EQ(strstr(manager.all, "ERRNO="), NULL);
+	EXPECT_EQ(occurrences(manager->all, "READY=1"), 1);
+	EXPECT_NE(strstr(manager->all, "|EXTEND_TIMEOUT_USEC=30000000|"), NULL);
+	EXPECT_EQ(strstr(manager->all, "ERRNO="), NULL);
 }
 
-TEST(one_fails)
+TEST_F(unit, one_fails)
 {
 	static const char script[] =
 		"[ $CHIPBOOT_CHANNEL = 1 ] && chipboot publish error 19 'device not found'; "
@@ -130,16 +143,16 @@ TEST(one_fails)
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "2", "--", "sh", "-c", script, NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 
-	manage(_metadata, &manager, "@chipboot-notify", argv);
-	finish(_metadata, &manager);
-	EXPECT_EQ(WEXITSTATUS(manager.status), 1);
-	EXPECT_EQ(strstr(manager.all, "READY=1"), NULL);
-	EXPECT_NE(strstr(manager.all, "STOPPING=1\nEXTEND_TIMEOUT_USEC="), NULL);
-	EXPECT_NE(strstr(manager.all,
+	manage(_metadata, manager, "@chipboot-notify", argv);
+	finish(manager);
+	EXPECT_EQ(WEXITSTATUS(manager->status), 1);
+	EXPECT_EQ(strstr(manager->all, "READY=1"), NULL);
+	EXPECT_NE(strstr(manager->all, "STOPPING=1\nEXTEND_TIMEOUT_USEC="), NULL);
+	EXPECT_NE(strstr(manager->all,
 			 "STATUS=1 of 2 chips failed: [1]; first: chip 1 after "), NULL);
-	EXPECT_NE(strstr(manager.all, "error 19: device not found\nERRNO=19|"),
+	EXPECT_NE(strstr(manager->all, "error 19: device not found\nERRNO=19|"),
 		  NULL);
 }
 
@@ -147,7 +160,7 @@ TEST(one_fails)
  * Whether an extension comes is up to the progress, not to the time: what hangs has one,
  * for its start, and none in its four seconds of silence.
  */
-TEST(one_hangs)
+TEST_F(unit, one_hangs)
 {
 	static const char script[] =
 		"[ $CHIPBOOT_CHANNEL = 0 ] && chipboot publish success; exec sleep 1000";
@@ -155,22 +168,22 @@ TEST(one_hangs)
 		"chipboot", "run", "-n", "2", "--timeout", "6", "--", "sh", "-c",
 		script, NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 	char *silence;
 
-	manage(_metadata, &manager, "/tmp/notify", argv);
-	ASSERT_TRUE(listen_for(&manager, "STATUS=1/2 chips up|"));
-	silence = manager.all + manager.used;
-	finish(_metadata, &manager);
-	EXPECT_EQ(WEXITSTATUS(manager.status), 99);
+	manage(_metadata, manager, "/tmp/notify", argv);
+	ASSERT_TRUE(listen_for(manager, "STATUS=1/2 chips up|"));
+	silence = manager->all + manager->used;
+	finish(manager);
+	EXPECT_EQ(WEXITSTATUS(manager->status), 99);
 	EXPECT_LE(occurrences(silence, "EXTEND_TIMEOUT_USEC=30000000|"), 1);
-	EXPECT_EQ(strstr(manager.all, "READY=1"), NULL);
-	EXPECT_NE(strstr(manager.all, "STATUS=timed out after 6 s: chips [1] pending; "
+	EXPECT_EQ(strstr(manager->all, "READY=1"), NULL);
+	EXPECT_NE(strstr(manager->all, "STATUS=timed out after 6 s: chips [1] pending; "
 			 "chip 1: no progress reported\nERRNO=110|"), NULL);
 }
 
 /* One chip speaks for longer than a manager's patience would be: it is asked for more. */
-TEST(progress_extends)
+TEST_F(unit, progress_extends)
 {
 	static const char script[] =
 		"for i in 1 2 3 4 5 6; do chipboot progress \"step $i\"; sleep 1.5; done; "
@@ -178,15 +191,15 @@ TEST(progress_extends)
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "1", "--", "sh", "-c", script, NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 
-	manage(_metadata, &manager, "/tmp/notify", argv);
-	finish(_metadata, &manager);
-	EXPECT_EQ(manager.status, 0);
-	EXPECT_GE(occurrences(manager.all, "EXTEND_TIMEOUT_USEC=30000000|"), 3);
+	manage(_metadata, manager, "/tmp/notify", argv);
+	finish(manager);
+	EXPECT_EQ(manager->status, 0);
+	EXPECT_GE(occurrences(manager->all, "EXTEND_TIMEOUT_USEC=30000000|"), 3);
 }
 
-TEST(one_dies_after_all_were_up)
+TEST_F(unit, one_dies_after_all_were_up)
 {
 	static const char script[] =
 		"chipboot publish success; "
@@ -195,40 +208,40 @@ TEST(one_dies_after_all_were_up)
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "2", "--", "sh", "-c", script, NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 
-	manage(_metadata, &manager, "/tmp/notify", argv);
-	finish(_metadata, &manager);
-	EXPECT_EQ(WEXITSTATUS(manager.status), 1);
-	EXPECT_NE(strstr(manager.all, "STATUS=1 of 2 chips failed: [1]; first: chip 1 gone after "),
+	manage(_metadata, manager, "/tmp/notify", argv);
+	finish(manager);
+	EXPECT_EQ(WEXITSTATUS(manager->status), 1);
+	EXPECT_NE(strstr(manager->all, "STATUS=1 of 2 chips failed: [1]; first: chip 1 gone after "),
 		  NULL);
 	/* No errno of its own. */
-	EXPECT_NE(strstr(manager.all, "killed by signal 9\nERRNO=5|"), NULL);
+	EXPECT_NE(strstr(manager->all, "killed by signal 9\nERRNO=5|"), NULL);
 }
 
-TEST(the_manager_stops_it)
+TEST_F(unit, the_manager_stops_it)
 {
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "2", "--kill-after", "7", "--", "sh", "-c",
 		"chipboot publish success; exec sleep 1000", NULL,
 	};
-	struct manager manager;
+	struct manager *manager = &self->manager;
 
-	manage(_metadata, &manager, "/tmp/notify", argv);
-	ASSERT_TRUE(listen_for(&manager, "READY=1"));
-	kill(manager.launcher, SIGTERM);
-	finish(_metadata, &manager);
-	EXPECT_EQ(WEXITSTATUS(manager.status), 128 + SIGTERM);
-	EXPECT_NE(strstr(manager.all, "STOPPING=1\nEXTEND_TIMEOUT_USEC=37000000|"),
+	manage(_metadata, manager, "/tmp/notify", argv);
+	ASSERT_TRUE(listen_for(manager, "READY=1"));
+	kill(manager->launcher, SIGTERM);
+	finish(manager);
+	EXPECT_EQ(WEXITSTATUS(manager->status), 128 + SIGTERM);
+	EXPECT_NE(strstr(manager->all, "STOPPING=1\nEXTEND_TIMEOUT_USEC=37000000|"),
 		  NULL);
-	EXPECT_NE(strstr(manager.all,
+	EXPECT_NE(strstr(manager->all,
 			 "STATUS=stopped by signal 15 (Terminated): 2 of 2 chips were up|"),
 		  NULL);
-	EXPECT_EQ(strstr(manager.all, "ERRNO="), NULL);
+	EXPECT_EQ(strstr(manager->all, "ERRNO="), NULL);
 }
 
 /* A manager that is not there costs a line, not the run. */
-TEST(no_manager)
+TEST_F(unit, no_manager)
 {
 	static const char *const argv[] = {
 		"chipboot", "run", "-n", "1", "--", "chipboot", "publish", "success", NULL,
@@ -241,7 +254,7 @@ TEST(no_manager)
 
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(pipe(fds), 0);
-		ASSERT_EQ(waitpid(start(argv, fds[1], set_notify, names[i]), &status,
+		ASSERT_EQ(waitpid(start(argv, fds[1], fds[1], set_notify, names[i]), &status,
 				  0) > 0, 1);
 		close(fds[1]);
 		for (used = 0; (length = read(fds[0], said + used,

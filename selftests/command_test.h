@@ -17,18 +17,18 @@
 #include <sys/prctl.h>
 
 /*
- * Start it, with @out for its output (-1: this test's own); @before runs in the child.
- * It does not outlive the test.
+ * Start it, with @out and @err for its output (-1: this test's own); @before runs in the
+ * child.  It does not outlive the test.
  */
-static pid_t start(const char *const argv[], int out, void (*before)(const void *with),
-		   const void *with)
+static pid_t start(const char *const argv[], int out, int err,
+		   void (*before)(const void *with), const void *with)
 {
 	pid_t pid = fork();
 
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (out >= 0 && (dup2(out, 1) < 0 || dup2(out, 2) < 0))
+	if ((out >= 0 && dup2(out, 1) < 0) || (err >= 0 && dup2(err, 2) < 0))
 		_exit(126);
 	if (before)
 		before(with);

@@ -86,7 +86,7 @@ static void run(struct __test_metadata *_metadata, uint32_t abi,
 	int status;
 
 	ASSERT_EQ(pipe(fds), 0);
-	ASSERT_GT(trace(start(argv, fds[1], be_traced, NULL), abi, &status), 0);
+	ASSERT_GT(trace(start(argv, fds[1], fds[1], be_traced, NULL), abi, &status), 0);
 	close(fds[1]);
 	while ((length = read(fds[0], said + used, 2047 - used)) > 0)
 		used += length;
@@ -94,7 +94,6 @@ static void run(struct __test_metadata *_metadata, uint32_t abi,
 	close(fds[0]);
 	ASSERT_TRUE(WIFEXITED(status));
 	*code = WEXITSTATUS(status);
-	TH_LOG("interface %u: %s: code %d: %s", abi, argv[1], *code, said);
 }
 
 static const char *const run_argv[] = {

@@ -238,6 +238,17 @@ ok "root's has it all the same"
 echo 0 >/proc/sys/kernel/yama/ptrace_scope
 killall sleep
 no_process_soon chipboot
+# What a daemon's child holds is a session still.
+chipboot run -n 1 -q -- sh -c "$up; sleep 1005 & exec sleep 1006" 2>/dev/null </dev/null &
+launcher=$!
+await sh -c '[ $(pidof sleep | wc -w) -eq 2 ]'
+kill -KILL $launcher
+await sh -c '[ $(pidof sleep | wc -w) -eq 1 ]'
+try chipboot status
+has_line ' *[0-9]+ +dead +- +1 +0 +1 +0 -'
+ok 'a session whose launcher is dead'
+killall sleep
+no_process_soon sleep
 try chipboot status
 code 0
 says 'no sessions'
