@@ -213,7 +213,8 @@ TEST_F(unit, one_dies_after_all_were_up)
 	manage(_metadata, manager, "/tmp/notify", argv);
 	finish(manager);
 	EXPECT_EQ(WEXITSTATUS(manager->status), 1);
-	EXPECT_NE(strstr(manager->all, "STATUS=1 of 2 chips failed: [1]; first: chip 1 gone after "),
+	EXPECT_NE(strstr(manager->all,
+			 "STATUS=1 of 2 chips failed: [1]; first: chip 1 gone after "),
 		  NULL);
 	/* No errno of its own. */
 	EXPECT_NE(strstr(manager->all, "killed by signal 9\nERRNO=5|"), NULL);
