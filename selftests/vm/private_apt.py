@@ -24,36 +24,38 @@ class AptError(Exception):
     """Something the user has to be told in one line."""
 
 
-def _is_whole(directory, stamp):
+def _is_whole(text, stamp):
     try:
         with open(stamp, encoding="utf-8") as file:
-            return file.read() == directory + "\n"
+            return file.read() == text
     except FileNotFoundError:
         return False
 
 
 @contextlib.contextmanager
-def whole_or_absent(directory):
+def whole_or_absent(directory, contents=""):
     """Lock DIRECTORY and say whether it still has to be made.
 
-    Only a stamp naming the directory makes it whole: an interrupted download
-    and a tree that was moved (paths are absolute inside) are done again. The
-    body fills the emptied directory; the stamp is set when it ends well."""
+    Only a stamp naming the directory and CONTENTS makes it whole: an interrupted
+    download, a tree that was moved (paths are absolute inside) and one that was
+    to hold something else are done again. The body fills the emptied directory;
+    the stamp is set when it ends well."""
+    text = f"{directory}\n{contents}"
     os.makedirs(os.path.dirname(directory), exist_ok=True)
     stamp = os.path.join(directory, "stamp")
-    if _is_whole(directory, stamp):
+    if _is_whole(text, stamp):
         yield False
         return
     with open(directory + ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_whole(directory, stamp):
+        if _is_whole(text, stamp):
             yield False
             return
         shutil.rmtree(directory, ignore_errors=True)
         os.makedirs(directory)
         yield True
         with open(stamp, "w", encoding="utf-8") as file:
-            file.write(directory + "\n")
+            file.write(text)
 
 
 def _one_line_entries(text):

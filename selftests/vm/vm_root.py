@@ -45,7 +45,8 @@ def fetch(name, final):
 def make(name):
     """The tree NAME, made now or before."""
     final = vmtree.root_dir(name)
-    with whole_or_absent(final) as missing:
+    arch, suites, packages = vmtree.roots()[name]
+    with whole_or_absent(final, " ".join([arch, *suites, *packages])) as missing:
         if missing:
             fetch(name, final)
     return final
