@@ -712,7 +712,8 @@ TEST_F(library, an_observer_from_a_descriptor)
 	EXPECT_EQ(chipboot_publish_success(self->publisher, 7, 0, 0, NULL, 0),
 		  0);
 	EXPECT_EQ(chipboot_state(observer, 2), CHIPBOOT_STATE_SUCCESS);
-	EXPECT_EQ(chipboot_read(observer, 2, &self->answer), 0);
+	EXPECT_EQ(chipboot_read(observer, 2, &self->answer),
+		  CHIPBOOT_STATE_SUCCESS);
 	EXPECT_EQ(self->answer.device_ctx, 7);
 	/* It is the observer's now. */
 	chipboot_observer_close(observer);
