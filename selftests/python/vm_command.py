@@ -97,7 +97,7 @@ def test_hostile_text():
     events = run("chipboot publish error 1 \"$(printf "
                  "'q\"b\\\\\\\\s\\033[2J\\377\\302\\233e')\"", "-n", "1", code=1)
     failed = next(e for e in events if e["event"] == "failed")
-    assert failed["message"] == 'q"b\\s\x1b[2J\ufffd\x9be'
+    assert failed["message"] == 'q"b\\\\s\x1b[2J\ufffd\x9be'
 
 
 def test_dump_and_status():
