@@ -27,7 +27,7 @@ case $CHIPBOOT_CHIP in
 	chipboot publish success
 	exec sleep 1000 ;;
 3)
-	until [ -e go ]; do sleep 0.1; done
+	read -r go <fifo
 	chipboot publish error 42 'device not found'
 	exit 1 ;;
 esac
@@ -36,6 +36,7 @@ chipboot progress 'comm_init, waiting for chip 3'
 exec sleep 1000
 END
 chmod +x runtime
+mkfifo fifo
 
 type_it() {
 	t send-keys -t t "$1" Enter
@@ -70,7 +71,7 @@ record() {
 	await has_come_up
 	printf 'On a terminal, while chips 4, 5 and 7 wait for chip 3:\n\n'
 	screen
-	touch go
+	echo >fifo
 	await is_back '   7 error *-125 owner .*'
 	type_it 'echo $?'
 	await is_back 1
