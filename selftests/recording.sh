@@ -57,6 +57,11 @@ is_back() { # the line before the prompt
 	text | tail -2 | grep -qx -e "$1" && [ "$(text | tail -1)" = '$' ]
 }
 
+is_clear() {
+	capture
+	[ "$(text)" = '$' ]
+}
+
 # The prompt that waits at the end says nothing.
 screen() {
 	echo '```'
@@ -67,6 +72,9 @@ screen() {
 record() {
 	open 100 20 "exec env PS1='\$ ' sh -i"
 	await is_back '\$'
+	# Not the shell's greeting.
+	type_it clear
+	await is_clear
 	type_it 'chipboot run -n 8 --timeout 120 -- ./runtime'
 	await has_come_up
 	printf 'On a terminal, while chips 4, 5 and 7 wait for chip 3:\n\n'
