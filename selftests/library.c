@@ -676,7 +676,7 @@ TEST_F(library, the_owner_leaves)
 
 TEST_F(library, channel_info)
 {
-	struct chipboot_channel_info channel;
+	struct chipboot_channel channel;
 
 	ASSERT_EQ(chipboot_session_claim(self->session, 1, &self->publisher),
 		  0);

@@ -158,7 +158,7 @@ static error_t parse_dump(int key, char *argument, struct argp_state *state)
 }
 
 static void dump_text(const struct chipboot_answer *answer, uint32_t channel,
-		      const struct chipboot_channel_info *info, uint64_t now)
+		      const struct chipboot_channel *info, uint64_t now)
 {
 	int i;
 
@@ -198,7 +198,7 @@ static void dump_text(const struct chipboot_answer *answer, uint32_t channel,
 }
 
 static void dump_json(const struct chipboot_answer *answer, uint32_t channel,
-		      const struct chipboot_channel_info *info, uint64_t now)
+		      const struct chipboot_channel *info, uint64_t now)
 {
 	struct json_object *object = json_object_new_object();
 	size_t length;
@@ -239,7 +239,7 @@ int command_dump(int argc, char **argv)
 		       "\013Exit status: 0; 98 misuse, or no such channel.",
 	};
 	struct dump dump = { .json = false };
-	struct chipboot_channel_info info;
+	struct chipboot_channel info;
 	struct chipboot_observer *observer;
 	struct chipboot_answer answer;
 	struct chipboot_info session;

@@ -256,7 +256,7 @@ enum { CHANNEL, PID, STATE, SINCE, DOING, CHANNEL_COLUMNS };
 static int fill_channel(struct table *table, const struct found *found,
 			uint32_t i, uint64_t now)
 {
-	struct chipboot_channel_info info;
+	struct chipboot_channel info;
 	struct chipboot_answer answer;
 	char since[32] = "";
 	FILE *out;
@@ -398,7 +398,7 @@ static void print_text(const struct status *status, const char *loaded,
 static struct json_object *channels_json(const struct found *found)
 {
 	struct json_object *list = json_object_new_array();
-	struct chipboot_channel_info channel;
+	struct chipboot_channel channel;
 	struct chipboot_answer answer;
 	struct chipboot_info info;
 	uint32_t i;

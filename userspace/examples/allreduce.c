@@ -196,7 +196,7 @@ static void wait_for_peers(struct job *job)
 static void open_window(struct job *job, uint32_t rank)
 {
 	struct window *window = &job->windows[rank];
-	struct chipboot_channel_info peer;
+	struct chipboot_channel peer;
 	struct chipboot_answer answer;
 	char path[64];
 	struct stat file;

@@ -177,14 +177,14 @@ struct chipboot_info {
 };
 
 /**
- * struct chipboot_channel_info - what chipboot_read() does not say of a channel
+ * struct chipboot_channel - what chipboot_read() does not say of a channel
  * @state: CHIPBOOT_STATE_*
  * @generation: as in &struct chipboot_answer
  * @pid: publisher_pid in the caller's pid namespace; 0: none or not visible
  * @bound: 1 if the death of a living process is being watched, else 0
  * @reserved: zero
  */
-struct chipboot_channel_info {
+struct chipboot_channel {
 	uint32_t state;
 	uint32_t generation;
 	int32_t  pid;
@@ -657,7 +657,7 @@ int chipboot_observer_pending(const struct chipboot_observer *observer,
 
 /** chipboot_channel_info - pid and binding of a channel.  -ENOENT: no such channel */
 int chipboot_channel_info(const struct chipboot_observer *observer,
-			  uint32_t channel, struct chipboot_channel_info *info);
+			  uint32_t channel, struct chipboot_channel *info);
 
 /* Words for people ------------------------------------------------------ */
 

@@ -308,9 +308,9 @@ public:
 	}
 
 	/** pid and binding of a channel */
-	struct chipboot_channel_info channel_info(std::uint32_t channel) const
+	chipboot_channel channel_info(std::uint32_t channel) const
 	{
-		struct chipboot_channel_info info;
+		chipboot_channel info;
 
 		detail::check(chipboot_channel_info(need(), channel, &info));
 		return info;

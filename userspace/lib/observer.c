@@ -207,7 +207,7 @@ int chipboot_observer_pending(const struct chipboot_observer *observer,
 }
 
 int chipboot_channel_info(const struct chipboot_observer *observer,
-			  uint32_t channel, struct chipboot_channel_info *info)
+			  uint32_t channel, struct chipboot_channel *info)
 {
 	struct chipboot_status status = { .channel = channel };
 	int ret;
@@ -220,7 +220,7 @@ int chipboot_channel_info(const struct chipboot_observer *observer,
 	ret = cb_kernel_status(observer->fd, &status);
 	if (ret < 0)
 		return ret;
-	*info = (struct chipboot_channel_info) {
+	*info = (struct chipboot_channel) {
 		.state = status.channel_state,
 		.generation = status.channel_generation,
 		.pid = status.channel_pid,

@@ -465,7 +465,7 @@ static PyObject *observing_pending(PyObject *self, PyObject *unused)
 
 static PyObject *observing_channel_info(PyObject *self, PyObject *args)
 {
-	struct chipboot_channel_info info;
+	struct chipboot_channel info;
 	struct chipboot_observer *observer;
 	uint32_t channel;
 	int ret;
