@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: MIT
 # arch: x86_64
-# vm: --timeout 1800
+# vm: --timeout 1800 --file selftests/python/processes.py
 """chipboot and asyncio: on descriptors, no threads, no timers, no busy loop."""
 
 import asyncio
 import errno
 import os
-import re
 import selectors
 import signal
-import time
 
 import pytest
 
 import chipboot
 from chipboot import ChipFailed, Session
+from processes import child, process, reap, until_asleep
 
 
 class Watched(selectors.EpollSelector):
@@ -41,27 +40,13 @@ def run(work):
         loop.close()
 
 
-def until_asleep(pid):
-    while True:
-        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
-            if re.match(r"(232|281) ", file.read()):
-                return
-        time.sleep(0.01)
-
-
 def answers_when_asleep(session, channel, answer):
     """A runtime process that answers once this one sleeps in epoll_wait()."""
     parent = os.getpid()
     pid, publisher, _ = session.fork(channel)
-    if pid:
-        return pid
-    code = 99
-    try:
-        until_asleep(parent)
-        answer(publisher)
-        code = 0
-    finally:
-        os._exit(code)
+    if not pid:
+        child(lambda: (until_asleep(parent), answer(publisher)))
+    return pid
 
 
 def success(publisher):
@@ -70,11 +55,6 @@ def success(publisher):
 
 def error(publisher):
     publisher.publish_error(7, "no device")
-
-
-def reap(*pids):
-    for pid in pids:
-        assert os.waitpid(pid, 0)[1] == 0
 
 
 def is_asleep_for_ever(timeouts):
@@ -103,18 +83,15 @@ def test_async_for_in_order_of_arrival():
     with Session(3) as session:
         publishers = [session.claim(i) for i in range(3)]
         parent = os.getpid()
-        pid = os.fork()
-        if not pid:
-            code = 99
-            try:
-                for i in 2, 0, 1:
-                    until_asleep(parent)
-                    publishers[i].progress("almost")
-                    until_asleep(parent)
-                    success(publishers[i])
-                code = 0
-            finally:
-                os._exit(code)
+
+        def answers():
+            for i in 2, 0, 1:
+                until_asleep(parent)
+                publishers[i].progress("almost")
+                until_asleep(parent)
+                success(publishers[i])
+
+        pid = process(answers)
         assert is_asleep_for_ever(run(work()))
         reap(pid)
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # arch: x86_64
-# vm: --timeout 1800 --file README.md
+# vm: --timeout 1800 --file README.md --file selftests/python/processes.py
 """chipboot.Session in a machine with the module: processes, failures, waiting."""
 
 import contextlib
@@ -14,32 +14,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
 import chipboot
 from chipboot import ChipFailed, Origin, OwnerState, Session, State, WaitTimeout
-
-# Of a wait that must succeed: a host may be busy, a test must end.
-LONG = 600
-
-
-def process(work, *args):
-    """os.fork(); the child runs WORK and exits, 99 if it raised."""
-    pid = os.fork()
-    if not pid:
-        child(work, *args)
-    return pid
-
-
-def child(work, *args):
-    code = 99
-    try:
-        work(*args)
-        code = 0
-    finally:
-        os._exit(code)
+from processes import LONG, child, process, reap, until_asleep
 
 
 def runtime(session, channel, work, **how):
@@ -49,20 +29,6 @@ def runtime(session, channel, work, **how):
         child(work, publisher, observer)
     assert publisher is None and observer is None
     return pid
-
-
-def reap(*pids):
-    for pid in pids:
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def until_asleep(pid):
-    """Until the process sleeps in poll(), ppoll() or epoll_wait()."""
-    while True:
-        with open(f"/proc/{pid}/syscall", encoding="ascii") as file:
-            if re.match(r"(7|271|232|281) ", file.read()):
-                return
-        time.sleep(0.01)
 
 
 def own_handles():
@@ -184,12 +150,15 @@ def test_bad_arguments():
             session.claim(1)
 
 
-@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, -math.inf, 1e300])
+@pytest.mark.parametrize("seconds", [-1, math.nan, math.inf, -math.inf, 1e300,
+                                     10 ** 400, True, "1", b"1", [1], 1j])
 def test_bad_times(seconds):
+    wrong = ValueError if isinstance(seconds, (int, float)) and \
+        seconds is not True else TypeError
     with Session(1) as session:
-        with pytest.raises(ValueError, match="timeout|deadline"):
+        with pytest.raises(wrong, match="timeout"):
             session.wait(seconds)
-        with pytest.raises(ValueError, match="deadline"):
+        with pytest.raises(wrong, match="deadline"):
             session.deadline(seconds)
         with pytest.raises(ValueError, match="deadline"):
             session.deadline(0)

@@ -7,11 +7,13 @@ from ._mailbox import (CHIP_BOOTSTRAP_MAILBOX_SIZE, CHIP_BOOTSTRAP_PTR_CAPACITY,
                        ChipBootstrapChannel, ChipBootstrapMailboxState)
 
 from ._session import (Answer, ChipFailed, Event, Observer, Origin, OwnerState,
-                       Publisher, Session, State, Status, WaitTimeout, from_env)
+                       Publisher, Session, State, Status, WaitTimeout, from_env,
+                       nanoseconds)
 
 __all__ = [
     "Answer", "CHIP_BOOTSTRAP_MAILBOX_SIZE", "CHIP_BOOTSTRAP_PTR_CAPACITY",
     "ChipBootstrapChannel", "ChipBootstrapMailboxState", "ChipFailed", "Error",
     "Event", "Observer", "Origin", "OwnerState", "ProtocolError", "Publisher",
     "Session", "State", "Status", "WaitTimeout", "__version__", "from_env",
+    "nanoseconds",
 ]

@@ -14,8 +14,8 @@ import os
 import select
 import signal
 import weakref
-from typing import (Any, AsyncIterator, Iterable, Iterator, List, NamedTuple,
-                    Optional, Sequence, Tuple)
+from typing import (Any, AsyncIterator, Generator, Iterable, Iterator, List,
+                    NamedTuple, Optional, Sequence, Tuple)
 
 from . import _chipboot
 from ._chipboot import Error
@@ -156,8 +156,20 @@ class WaitTimeout(Error, TimeoutError):
 
 
 def nanoseconds(seconds: float, what: str, *, zero: bool = False) -> int:
-    """Seconds as a user gives them; ValueError says what is wrong with them."""
-    value = float(seconds)
+    """Seconds as a user gives them: a number, finite, more than 0 (or 0 if zero).
+
+    TypeError and ValueError say what is wrong with them, and with what.
+    """
+    # float() would take "1" and True: more often a mistake than a second.
+    if isinstance(seconds, (bool, str, bytes, bytearray)):
+        raise TypeError(f"{what} must be a number of seconds, not {seconds!r}")
+    try:
+        value = float(seconds)
+    except TypeError:
+        raise TypeError(f"{what} must be a number of seconds, not "
+                        f"{seconds!r}") from None
+    except OverflowError:
+        value = math.inf
     if math.isnan(value) or math.isinf(value) or value < 0 or \
             (not value and not zero):
         raise ValueError(f"{what} must be a {'' if zero else 'positive '}finite "
@@ -264,7 +276,7 @@ class _Observing:
         answers.sort(key=lambda answer: answer.order)
         return answers
 
-    def __iter__(self) -> Iterator[Answer]:
+    def __iter__(self) -> Generator[Answer, None, None]:
         """Each channel's answer once, in order of arrival, as they come."""
         left = set(range(self.status().channels))
         with self.observe(Event.CHANGE) as change:
