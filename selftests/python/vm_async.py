@@ -164,6 +164,32 @@ def test_time_limit_and_cancelling():
         run(work())
 
 
+@pytest.mark.parametrize("iterate", [False, True])
+def test_ctrl_c(iterate):
+    """A real SIGINT, as a program with asyncio.run() has it; nothing is left."""
+    parent = os.getpid()
+
+    async def work():
+        if iterate:
+            async for _ in session:
+                pass
+        await session.wait_all()
+
+    def interrupt():
+        until_asleep(parent)
+        os.kill(parent, signal.SIGINT)
+
+    with Session(1) as session, session.claim(0) as publisher:
+        before = len(os.listdir("/proc/self/fd"))
+        pid = process(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            asyncio.run(work())
+        reap(pid)
+        assert len(os.listdir("/proc/self/fd")) == before
+        success(publisher)
+        assert session.wait()
+
+
 def test_many_waiters_at_once():
     async def work():
         async def first(session):

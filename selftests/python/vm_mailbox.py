@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # arch: x86_64
-# vm: --timeout 1800
+# vm: --timeout 1800 --file selftests/python/processes.py
 """ChipBootstrapChannel over a session's page: the original's readers, the
 kernel's guarantees."""
 
@@ -11,6 +11,7 @@ import pytest
 
 import chipboot
 from chipboot import ChipBootstrapChannel, ChipBootstrapMailboxState, Session
+from processes import process, reap
 
 
 def test_random_answers():
@@ -68,6 +69,14 @@ def test_what_differs_on_purpose():
                       lambda: mailbox.write_success(1, 2, 3, [])):
             with pytest.raises(TypeError, match="read-only"):
                 write()
+        assert mailbox.state is ChipBootstrapMailboxState.SUCCESS
+
+        def resets():
+            with pytest.raises(chipboot.Error) as caught:
+                session.reset()
+            assert caught.value.errno == errno.EPERM
+
+        reap(process(resets))
         assert mailbox.state is ChipBootstrapMailboxState.SUCCESS
         session.reset()
         assert mailbox.state is ChipBootstrapMailboxState.IDLE

@@ -349,7 +349,7 @@ def test_owner_dies():
 
 
 def test_ctrl_c():
-    """A real SIGINT, in wait() and in a for loop; the session lives on."""
+    """A real SIGINT, in every wait; the session lives on."""
     parent = os.getpid()
 
     def interrupt():
@@ -357,8 +357,10 @@ def test_ctrl_c():
         os.kill(parent, signal.SIGINT)
 
     with Session(1) as session, session.claim(0) as publisher:
+        observer = session.observe()
         for wait in session.wait, lambda: session.wait(LONG), \
-                lambda: list(session):
+                lambda: session.wait(fail_fast=True), lambda: list(session), \
+                observer.wait, lambda: list(observer):
             pid = process(interrupt)
             with pytest.raises(KeyboardInterrupt):
                 wait()
@@ -390,8 +392,11 @@ def test_signal_handler_does_not_end_a_wait():
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_other_threads_run_during_a_wait():
-    """With this switch interval another thread runs only if wait() lets it."""
+@pytest.mark.parametrize("wait", [
+    lambda session: session.wait(60), lambda session: session.wait(fail_fast=True),
+    list])
+def test_other_threads_run_during_a_wait(wait):
+    """With this switch interval another thread runs only if the wait lets it."""
     interval = sys.getswitchinterval()
     go = threading.Lock()
     with Session(1) as session, session.claim(0) as publisher:
@@ -405,7 +410,7 @@ def test_other_threads_run_during_a_wait():
         try:
             sys.setswitchinterval(3600)
             go.release()
-            assert session.wait(60)[0].device_ctx == 3
+            assert wait(session)[0].device_ctx == 3
         finally:
             sys.setswitchinterval(interval)
         thread.join()
