@@ -19,6 +19,14 @@
 
 #include <chipboot.hpp>
 
+#if defined(__clang__)
+#if !__has_feature(address_sanitizer)
+#error "build this with -fsanitize=address"
+#endif
+#elif !defined(__SANITIZE_ADDRESS__)
+#error "build this with -fsanitize=address"
+#endif
+
 extern "C" const char *__asan_default_options();
 extern "C" const char *__asan_default_options()
 {
@@ -165,6 +173,29 @@ std::string complaint(const ChipBootstrapChannel &channel, const Page &page, std
 }
 
 } // namespace
+
+/* What it is for is that the other cases can fail. */
+TEST_CASE("guards and sanitizer bite")
+{
+	const std::vector<unsigned char> heap(8);
+	Page page;
+
+	for (const volatile unsigned char *byte :
+	     {static_cast<const unsigned char *>(page.bytes() - 1),
+	      static_cast<const unsigned char *>(page.bytes() + page_size), heap.data() + 8}) {
+		const pid_t pid = fork();
+
+		REQUIRE(pid >= 0);
+		if (!pid) {
+			if (freopen("/dev/null", "w", stderr))
+				static_cast<void>(*byte);
+			_exit(0);
+		}
+		int status = 0;
+		REQUIRE(waitpid(pid, &status, 0) == pid);
+		CHECK(status != 0);
+	}
+}
 
 TEST_CASE("what the constructor refuses")
 {
