@@ -57,6 +57,8 @@ libdir	?= $(prefix)/lib
 incdir	?= $(prefix)/include
 mandir	?= $(prefix)/share/man
 bashdir	?= $(prefix)/share/bash-completion/completions
+# systemd and udev look below /usr/local/lib too.
+sysdir	?= $(prefix)/lib
 
 # ---- which kernels --------------------------------------------------------
 
@@ -412,6 +414,12 @@ install-userspace: userspace
 	$(Q)for page in $(MAN_PAGES); do \
 		$(INSTALL) -m 644 -D build/man/$$page $(DESTDIR)$(mandir)/$$page; done
 	$(Q)$(INSTALL) -m 644 userspace/completion/chipboot $(DESTDIR)$(bashdir)/
+	$(Q)$(INSTALL) -m 644 -D userspace/system/60-chipboot.rules \
+		$(DESTDIR)$(sysdir)/udev/rules.d/60-chipboot.rules
+	$(Q)$(INSTALL) -m 644 -D userspace/system/modules-load.conf \
+		$(DESTDIR)$(sysdir)/modules-load.d/chipboot.conf
+	$(Q)$(INSTALL) -m 644 -D userspace/system/sysusers.conf \
+		$(DESTDIR)$(sysdir)/sysusers.d/chipboot.conf
 	$(Q)$(INSTALL) -m 644 $(B)/lib/libchipboot.a $(DESTDIR)$(libdir)/
 	$(Q)$(INSTALL) -m 755 $(LIB_SO).$(VERSION) $(DESTDIR)$(libdir)/
 	$(Q)ln -sf libchipboot.so.$(VERSION) $(DESTDIR)$(libdir)/$(SONAME)
@@ -443,14 +451,35 @@ uninstall:
 		$(DESTDIR)$(bashdir)/chipboot \
 		$(DESTDIR)$(mandir)/man1/chipboot.1 $(DESTDIR)$(mandir)/man4/chipboot.4 \
 		$(DESTDIR)$(mandir)/man7/libchipboot.7 \
-		$(DESTDIR)$(mandir)/man3/chipboot_*.3
+		$(DESTDIR)$(mandir)/man3/chipboot_*.3 \
+		$(DESTDIR)$(sysdir)/udev/rules.d/60-chipboot.rules \
+		$(DESTDIR)$(sysdir)/modules-load.d/chipboot.conf \
+		$(DESTDIR)$(sysdir)/sysusers.d/chipboot.conf
 	@echo "the module, if installed, stays in $(DESTDIR)/lib/modules"
+
+# For Secure Boot: between make and make install.
+SIGN_KEY ?=
+SIGN_CERT ?=
+SIGN_MODULE ?= $(KMOD)/$(shell sed -n 's/.*"\(.*\)"/\1/p' $(KDIR)/include/generated/utsrelease.h)/chipboot.ko
+
+.PHONY: sign
+sign:
+	$(Q)packaging/sign '$(SIGN_MODULE)' '$(KDIR)' '$(SIGN_KEY)' '$(SIGN_CERT)'
 
 # ---- a release ------------------------------------------------------------
 
-.PHONY: dist
+.PHONY: dist deb
 dist:
 	$(Q)packaging/dist build
+
+deb:
+	@$(DEPS) --install deb
+	$(Q)packaging/deb build/deb
+
+.PHONY: test-install
+test-install:
+	@$(DEPS) --install test-install
+	$(Q)selftests/install/run
 
 # ---- the rest -------------------------------------------------------------
 
@@ -466,7 +495,9 @@ distclean:
 help:
 	@echo "make            module, library and command, into build/"
 	@echo "make install    DESTDIR= prefix=/usr/local (also: uninstall)"
+	@echo "make sign       SIGN_KEY= SIGN_CERT=, the module for Secure Boot"
 	@echo "make dist       a tarball of the sources, which builds without git"
+	@echo "make deb        Debian packages, in build/deb"
 	@echo "make demo       the main job, in a throwaway machine"
 	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
@@ -474,6 +505,7 @@ help:
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make test-litmus   the memory order, by the kernel's memory model"
 	@echo "make coverage   how much of the state machine the unit tests come through"
+	@echo "make test-install  the packages on a Debian that boots (as root)"
 	@echo "make check      style, static analysis, other compilers"
 	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
 	@echo "make recording  the recorded run in README.md, anew"

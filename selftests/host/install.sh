@@ -53,9 +53,19 @@ abi() {
 }
 
 # What names the release without being made from VERSION.
-changelog() {
+changelogs() {
 	[ "$(sed -n 's/^## \([^,]*\),.*/\1/p' CHANGELOG.md | head -1)" = "$version" ] ||
 		{ echo "CHANGELOG.md is about another release"; return 1; }
+	[ "$(sed -n '1s/^chipboot (\(.*\)) .*/\1/p' debian/changelog)" = "$version" ] ||
+		{ echo "debian/changelog is about another release"; return 1; }
+}
+
+# Debian's list is the record of what was released, under which node: what stands there
+# has to stay.
+debian_symbols() {
+	diff <(sed -n 's/^ \(chipboot[^ ]*\) .*/\1/p' debian/libchipboot0.symbols | sort) \
+		<(nm -D --defined-only "$lib/libchipboot.so.$version" |
+			awk '$2 != "A" { sub("@@", "@", $3); print $3 }' | sort)
 }
 
 nothing_left() {
@@ -68,7 +78,8 @@ point "soname libchipboot.so.$major" soname
 point "symbols, of CHIPBOOT_$series" symbols
 point "pkg-config: $version" pkg_config
 point "chipboot --version: $version" command_version
-point "CHANGELOG: $version" changelog
+point "CHANGELOG, debian/changelog: $version" changelogs
+point "debian/libchipboot0.symbols" debian_symbols
 mkdir "$root/programs"
 PKG_CONFIG_PATH=$lib/pkgconfig point "C and C++ programs, shared and static" \
 	selftests/install/consumers "$root/programs" "$root"
