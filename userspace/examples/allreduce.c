@@ -20,6 +20,9 @@
  *	words[0]	descriptor number in the rank's process
  *	words[1]	bytes in the memfd
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE	/* memfd_create() */
+#endif
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
