@@ -300,6 +300,16 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
+# Runs in this machine's QEMU, whatever is in that.
+build/vm/counter.so: selftests/vm/counter.c | deps-build
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)gcc $(filter-out -I%,$(UCFLAGS)) -MF $@.d -MT $@ -O2 -fPIC -shared \
+		-fvisibility=hidden -o $@ $<
+
+.PHONY: vm-counter
+vm-counter: build/vm/counter.so
+
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
@@ -515,4 +525,4 @@ help:
 	@echo "KDIR= names the kernel to build for, V=1 shows the commands"
 
 -include $(wildcard $(O)/*/*.d $(B)/selftests/*.d $(B)/selftests/*/*.d \
-	$(B)/vm/*.d)
+	$(B)/vm/*.d build/vm/*.d)
