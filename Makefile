@@ -300,6 +300,13 @@ $(B)/vm/init: selftests/vm/init.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(UCFLAGS) -O2 -static -o $@ $<
 
+# Static, as it travels into the machine alone.
+BENCH_OBJ := $(patsubst userspace/%.c,$(O)/%.o,$(wildcard userspace/bench/*.c))
+$(B)/bench/bench: $(BENCH_OBJ) $(LIB_A)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -static -o $@ $^ -pthread
+
 # Runs in this machine's QEMU, whatever is in that.
 build/vm/counter.so: selftests/vm/counter.c | deps-build
 	$(call say,CC,$@)

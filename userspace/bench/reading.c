@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What reading costs, between marks, while nobody writes: a state against an acquire
+ * load, a snapshot against a memcpy, and one more observer with its mapping, as each
+ * runtime process has one.
+ *
+ * Called by main.c; userspace/bench/run knows the loops by their order.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <chipboot.h>
+
+#include "bench.h"
+#include "mark.h"
+
+/* The compiler neither drops @value nor knows it next time. */
+#define USE(value)	({ __asm__ __volatile__("" : "+r"(value) : : "memory"); })
+
+#define LOOP(...) do { \
+	unsigned int turn; \
+	MARK(MARK_LOOP); \
+	for (turn = 0; turn < times; turn++) { \
+		USE(turn); \
+		__VA_ARGS__; \
+	} \
+	MARK(MARK_LOOP + 1); \
+} while (0)
+
+static void die(int ret)
+{
+	char why[256];
+
+	if (ret >= 0)
+		return;
+	fprintf(stderr, "%s: %s\n", bench_program,
+		chipboot_explain(ret, why, sizeof(why)));
+	exit(1);
+}
+
+void reading_run(unsigned int times)
+{
+	const struct chipboot_answer *page;
+	struct chipboot_publisher *publisher;
+	struct chipboot_session *session;
+	struct chipboot_observer *all;
+	struct chipboot_answer copy;
+	uint64_t words[BENCH_WORDS] = { 1, 2, 3 };
+	const int32_t *state;
+	int value;
+
+	die(chipboot_session_create(&session, 1));
+	die(chipboot_session_claim(session, 0, &publisher));
+	die(chipboot_publish_success(publisher, 1, 2, 3, words, BENCH_WORDS));
+	all = chipboot_session_observer(session);
+	page = chipboot_page(all, 0);
+	state = &page->state;
+	memset(&copy, 0, sizeof(copy));
+
+	MARK(MARK_RUN);
+	LOOP();
+	LOOP(USE(state);
+	     value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+	     USE(value));
+	LOOP(USE(all);
+	     value = chipboot_state(all, 0);
+	     USE(value));
+	LOOP(USE(page);
+	     memcpy(&copy, page, sizeof(copy));
+	     __asm__ __volatile__("" : : "r"(&copy) : "memory"));
+	LOOP(USE(all);
+	     value = chipboot_read(all, 0, &copy);
+	     USE(value));
+	if (copy.words[2] != 3)
+		bench_die("a snapshot");
+
+	chipboot_publisher_close(publisher);
+	chipboot_session_close(session);
+}
+
+void observing_run(unsigned int n)
+{
+	struct chipboot_observer *peer;
+	struct chipboot_session *session;
+
+	die(chipboot_session_create(&session, n));
+	MARK(MARK_RUN);
+	MARK(MARK_OBSERVE);
+	die(chipboot_session_observe(session, 0, &peer));
+	MARK(MARK_OBSERVE + 1);
+	chipboot_observer_close(peer);
+	chipboot_session_close(session);
+}
