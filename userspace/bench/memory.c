@@ -34,7 +34,8 @@ static void write_text(const char *path, const char *text)
 }
 
 struct usage {
-	long kernel;	/* charged as kernel memory: slabs, pages, tables */
+	long kernel;	/* charged as kernel memory, slabs too; whole pages */
+	long slab;	/* of that, in slabs; to the byte */
 	long user;	/* anonymous */
 	long shared;	/* of files in memory: memfd, shared mappings */
 };
@@ -53,6 +54,8 @@ static struct usage usage(void)
 	while (fscanf(file, "%63s %ld", name, &value) == 2) {
 		if (!strcmp(name, "kernel"))
 			usage.kernel = value;
+		else if (!strcmp(name, "slab"))
+			usage.slab = value;
 		else if (!strcmp(name, "anon"))
 			usage.user = value;
 		else if (!strcmp(name, "shmem"))
@@ -67,9 +70,9 @@ static void say(const struct contender *contender, unsigned int n,
 {
 	struct usage now = usage();
 
-	printf("memory;%s;%u;%s;%ld;%ld;%ld\n", contender->name, n, step,
-	       now.kernel - before->kernel, now.user - before->user,
-	       now.shared - before->shared);
+	printf("memory;%s;%u;%s;%ld;%ld;%ld;%ld\n", contender->name, n, step,
+	       now.kernel - before->kernel, now.slab - before->slab,
+	       now.user - before->user, now.shared - before->shared);
 	fflush(stdout);
 }
 
@@ -91,6 +94,10 @@ static void in_group(const struct contender *contender, unsigned int n)
 	if (contender->claim)
 		contender->claim(self, 0, n);
 	say(contender, n, "claimed", &before);
+	/* What a publisher would hold is closed by it, and there is none. */
+	if (contender->bind)
+		contender->bind(self, 0, n, getpid());
+	say(contender, n, "bound", &before);
 }
 
 void memory_run(const struct contender *contender, unsigned int n)
