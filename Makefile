@@ -394,6 +394,23 @@ check:
 	@$(MAKE) vm-kernel kselftest python
 	$(Q)selftests/check/run
 
+# Beside what a user would pick instead: QUICK=1 takes less than two minutes.
+.PHONY: bench bench-check bench-parts
+bench-parts: vm-counter
+	@$(MAKE) vm-parts $(B)/bench/bench
+	@$(MAKE) vm-parts build/arm64/bench/bench VM_ARCH=arm64
+
+bench:
+	@$(DEPS) --install bench
+	@$(MAKE) bench-parts
+	$(Q)userspace/bench/run $(if $(filter 1,$(QUICK)),--quick)
+
+# What is counted, against userspace/bench/recorded.csv.
+bench-check:
+	@$(DEPS) --install bench
+	@$(MAKE) bench-parts
+	$(Q)userspace/bench/run --check
+
 # As a part of a kernel source: INTREE=6.12, or another that
 # selftests/intree/prepare can fetch.
 INTREE	?= 6.12
@@ -524,6 +541,8 @@ help:
 	@echo "make coverage   how much of the state machine the unit tests come through"
 	@echo "make test-install  the packages on a Debian that boots (as root)"
 	@echo "make check      style, static analysis, other compilers"
+	@echo "make bench      beside what a user would pick instead; QUICK=1"
+	@echo "make bench-check  what is counted, against what is recorded"
 	@echo "make intree     built as a part of a kernel source; INTREE=6.12"
 	@echo "make recording  the recorded run in README.md, anew"
 	@echo "make vm         a shell in the throwaway machine"

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <chipboot.h>
+#include <chipboot_mailbox.h>
 
 #include "bench.h"
 #include "mark.h"
@@ -47,15 +48,19 @@ void reading_run(unsigned int times)
 	struct chipboot_observer *all;
 	struct chipboot_answer copy;
 	uint64_t words[BENCH_WORDS] = { 1, 2, 3 };
+	struct chipboot_mailbox mailbox;
+	const struct chipboot_mailbox *box = &mailbox;
 	const int32_t *state;
+	uint32_t channel = 0;
 	int value;
 
-	die(chipboot_session_create(&session, 1));
+	die(chipboot_session_create(&session, 2));
 	die(chipboot_session_claim(session, 0, &publisher));
 	die(chipboot_publish_success(publisher, 1, 2, 3, words, BENCH_WORDS));
 	all = chipboot_session_observer(session);
 	page = chipboot_page(all, 0);
 	state = &page->state;
+	die(chipboot_mailbox_init(&mailbox, (void *)page, BENCH_WORDS));
 	memset(&copy, 0, sizeof(copy));
 
 	MARK(MARK_RUN);
@@ -63,8 +68,11 @@ void reading_run(unsigned int times)
 	LOOP(USE(state);
 	     value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
 	     USE(value));
-	LOOP(USE(all);
-	     value = chipboot_state(all, 0);
+	LOOP(USE(channel);
+	     value = chipboot_state(all, channel);
+	     USE(value));
+	LOOP(USE(box);
+	     value = chipboot_mailbox_state(box);
 	     USE(value));
 	LOOP(USE(page);
 	     memcpy(&copy, page, sizeof(copy));
