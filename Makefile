@@ -320,7 +320,7 @@ vm-counter: build/vm/counter.so
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
 programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
-	$(B)/vm/init
+	$(B)/vm/init $(B)/bench/bench
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
 VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
 vm-parts: module-vm userspace $(B)/vm/init

@@ -87,17 +87,19 @@ static unsigned int victim_of(const struct round *round)
 	return share(round, processes_of(round) / 2 + 1) - 1;
 }
 
-static void pin(const struct round *round, int cpu)
+/* Run on one processor, or on any. */
+static void run_on(const int *cpu)
 {
 	cpu_set_t set;
 
-	if (!round->pinned)
-		return;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
+	memset(&set, cpu ? 0 : 0xff, sizeof(set));
+	if (cpu)
+		CPU_SET(*cpu, &set);
 	if (sched_setaffinity(0, sizeof(set), &set) < 0)
 		bench_die("sched_setaffinity");
 }
+
+static const int waiter_cpu, publisher_cpu = 1;
 
 static void wait_until_set(uint32_t *word)
 {
@@ -120,7 +122,7 @@ static void publisher(const struct round *round, void *self, unsigned int p)
 	unsigned int i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	pin(round, 1);
+	run_on(round->pinned ? &publisher_cpu : NULL);
 	if (c->in_child)
 		c->in_child(self, first, end - first);
 	if (__atomic_add_fetch(&barrier->ready, 1, __ATOMIC_ACQ_REL) ==
@@ -198,7 +200,7 @@ static void starter(const struct round *round, pid_t waiter)
 	int64_t before;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	pin(round, 1);
+	run_on(round->pinned ? &publisher_cpu : NULL);
 	while ((ready = __atomic_load_n(&barrier->ready, __ATOMIC_ACQUIRE)) <
 	       processes_of(round))
 		bench_futex_wait(&barrier->ready, ready, -1);
@@ -262,12 +264,15 @@ static pid_t fork_or_die(void)
 }
 
 /*
- * Before and after the round itself the waiter is not to be preempted, on its only
- * processor: what the publishers do to get ready would be counted as the waiter's.
+ * Before and after the round itself the waiter is not to be preempted, on a processor
+ * that it shares with all it forks: what the publishers do to get ready would be
+ * counted as the waiter's.
  */
-static void undisturbed(bool yes)
+static void undisturbed(const struct round *round, bool yes)
 {
 	const struct sched_param param = { .sched_priority = yes };
+
+	run_on(yes || round->pinned ? &waiter_cpu : NULL);
 
 	if (sched_setscheduler(0, yes ? SCHED_FIFO | SCHED_RESET_ON_FORK :
 				  SCHED_OTHER, &param) < 0)
@@ -338,15 +343,14 @@ static void waiter(const struct round *round)
 	pid_t self_pid = getpid();
 	void *self;
 
-	pin(round, 0);
 	/* Before there is anything that it could hold a copy of. */
 	if (!fork_or_die())
 		starter(round, self_pid);
-	undisturbed(true);
+	undisturbed(round, true);
 	self = set_up(round);
-	undisturbed(false);
+	undisturbed(round, false);
 	wait_for_all(round, self);
-	undisturbed(true);
+	undisturbed(round, true);
 	MARK(MARK_EXIT);
 	set_and_wake(&barrier->finish);
 	while (wait(NULL) > 0)
