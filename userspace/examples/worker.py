@@ -204,10 +204,10 @@ class _Child:
 class Worker:
     """Brings up a chip for each of configs, has them work, and ends them.
 
-    timeout: seconds that all of them have to come up, None for no limit. grace:
-    seconds that they get to clean up before they are killed. parent: the chip that
-    this worker is, if it is one of another worker's: its deadline holds here too, its
-    name comes before those of the chips here, its progress says who is pending.
+    timeout: seconds that all of them have to come up. grace: seconds that they get to
+    clean up before they are killed. parent: the chip that this worker is, if it is one
+    of another worker's: its deadline holds here too, and alone if there is no timeout;
+    its name comes before those of the chips here, its progress says who is pending.
 
     init() or a with statement brings all up, or none: then it raises, and every
     process has ended and been reaped. So it is when run() fails. If the process that
@@ -221,8 +221,10 @@ class Worker:
     """
 
     def __init__(self, configs: Sequence[Config], *,
-                 timeout: Optional[float] = TIMEOUT, grace: Optional[float] = None,
+                 timeout: Optional[float] = None, grace: Optional[float] = None,
                  parent: Optional[Chip] = None) -> None:
+        if timeout is None and not parent:
+            timeout = TIMEOUT
         self._timeout_ns = None if timeout is None else \
             chipboot.nanoseconds(timeout, "timeout")
         if grace is None:
@@ -674,7 +676,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         args.worker = Worker([job.config(name) for name in names],
                              timeout=args.timeout, grace=args.grace)
     except ValueError as error:
-        parser.error(f"--{str(error).partition(';')[0]}")
+        parser.error(f"--{error}")
     return args
 
 

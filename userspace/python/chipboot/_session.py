@@ -173,7 +173,7 @@ def nanoseconds(seconds: float, what: str, *, zero: bool = False) -> int:
     if math.isnan(value) or math.isinf(value) or value < 0 or \
             (not value and not zero):
         raise ValueError(f"{what} must be a {'' if zero else 'positive '}finite "
-                         f"number of seconds, not {seconds!r}; None is none")
+                         f"number of seconds, not {seconds!r}")
     if value >= 2 ** 63 / _NS:
         raise ValueError(f"{what} is too long: {seconds!r} seconds")
     return math.ceil(value * _NS)
