@@ -142,17 +142,18 @@ def raises(error):
     return work
 
 
-def hangs(me):
+def hangs(me, tell=lambda: None):
+    """Does nothing more once it has told."""
     me.progress("comm_init")
+    tell()
     while True:
         time.sleep(LONG)
 
 
-def hangs_in_a_driver(me):
+def hangs_in_a_driver(me, tell=lambda: None):
+    """The same, and does not listen."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    me.progress("comm_init")
-    while True:
-        time.sleep(LONG)
+    hangs(me, tell)
 
 
 class DeadlineNow(Worker):
@@ -317,9 +318,7 @@ def test_hung_chip(board, hang, code):
     """Ends in the deadline, which names it; it need not listen."""
     def work(me):
         wait_for_rank(me, 0)
-        me.progress("comm_init")
-        board.say("hangs")
-        hang(me)
+        hang(me, lambda: board.say("hangs"))
 
     launcher = DeadlineNow([chip("up"), chip("hung", work=work)], board, 1,
                            grace=1 if code else LONG)
@@ -386,11 +385,13 @@ def test_one_failure_ends_all(board):
             said.extend(board.hear())
         raise ValueError("bad")
 
+    def tell():
+        board.say("hangs")
+
     said = []
     launcher = Worker([chip("up"), chip("waits", work=waits),
-                       chip("starts", work=lambda me: (board.say("x"), hangs(me))),
-                       chip("driver", work=lambda me: (board.say("x"),
-                                                       hangs_in_a_driver(me))),
+                       chip("starts", work=lambda me: hangs(me, tell)),
+                       chip("driver", work=lambda me: hangs_in_a_driver(me, tell)),
                        chip("bad", work=bad)], grace=5)
     with pytest.raises(WorkerFailed) as caught:
         launcher.init()
@@ -417,7 +418,7 @@ def test_ctrl_c_before_all_are_up(board):
         os.kill(parent, signal.SIGINT)
 
     launcher = Worker([chip("up", clean=once_more), chip("starts", work=lambda me: (
-        wait_for_rank(me, 0), board.say("starts"), hangs(me)))], grace=LONG)
+        wait_for_rank(me, 0), hangs(me, lambda: board.say("starts"))))], grace=LONG)
     helper = process(interrupt)
     with pytest.raises(KeyboardInterrupt):
         launcher.init()
@@ -597,9 +598,7 @@ def test_a_grandchild_fails(board):
 def test_a_grandchild_hangs(board, hang):
     """It is named, by way of its parent; and reaped, by its parent, which ends well."""
     def work(me):
-        me.progress("comm_init")
-        board.say(me.name, os.getpid())
-        hang(me)
+        hang(me, lambda: board.say(me.name, os.getpid()))
 
     launcher = DeadlineNow([node("east", chip("a"), chip("b", work=work))], board, 1,
                            grace=12)
