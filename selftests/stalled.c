@@ -20,7 +20,8 @@
 /* ---- withheld memory ----------------------------------------------------- */
 
 #define PAGES		4
-#define PAGE		4096
+/* Of memory: what userfaultfd stops at. */
+#define PAGE		((size_t)getpagesize())
 
 /* Pages that come when they are let come, with what is written beside them. */
 struct trap {
@@ -92,7 +93,7 @@ static int trap_await(struct trap *t)
 	long address = trap_sprung(t->uffd);
 
 	return address < 0 ? (int)address :
-			     (int)((address - (long)t->mem) / PAGE);
+			     (int)((address - (long)t->mem) / (long)PAGE);
 }
 
 static int trap_release(struct trap *t, int page)
@@ -1250,7 +1251,7 @@ TEST_F(torn, all_the_time)
 	const unsigned long cmd = torn == TORN_PROGRESS ?
 		CHIPBOOT_IOC_PROGRESS : CHIPBOOT_IOC_PUBLISH;
 	unsigned int small = 0, large = 0, refused = 0;
-	static __u64 data[PAGE / sizeof(__u64)];
+	static __u64 data[CHIPBOOT_PAGE_SIZE / sizeof(__u64)];
 	struct cb_session *s = &self->s;
 	struct scribble sc = { .size = variant->size };
 	struct chipboot_page page;
