@@ -348,6 +348,8 @@ class Worker:
             # Or each child would print again what is buffered.
             sys.stdout.flush()
             sys.stderr.flush()
+            # Before any of them can hang.
+            self._tell(self._names())
             for rank, publisher in enumerate(publishers):
                 self._fork(rank, publisher)
 
@@ -369,16 +371,24 @@ class Worker:
         publisher.bind(pid, death_signal=signal.SIGKILL)
 
     def _wait(self, session: Session) -> List[Answer]:
-        waiting = {rank: self._prefix + config.name
-                   for rank, config in enumerate(self._configs)}
+        waiting = self._names()
         with contextlib.closing(iter(session)) as answers:
             while self._parent and waiting:
-                self._parent.progress(f"waiting for {', '.join(waiting.values())}")
                 answer = next(answers)
                 if answer.state is State.ERROR:
                     break
                 del waiting[answer.channel]
+                self._tell(waiting)
         return session.wait(fail_fast=True)
+
+    def _names(self) -> Dict[int, str]:
+        return {rank: self._prefix + config.name
+                for rank, config in enumerate(self._configs)}
+
+    def _tell(self, waiting: Mapping[int, str]) -> None:
+        """The launcher above knows from this who is pending here."""
+        if self._parent and waiting:
+            self._parent.progress(f"waiting for {', '.join(waiting.values())}")
 
     def _failed(self, failed: ChipFailed) -> WorkerFailed:
         return WorkerFailed(
