@@ -523,8 +523,11 @@ TEST_F(limits, no_descriptor)
 }
 
 /* The same when the host has no file left for those without privilege. */
+#define MANY_FILES 300
+
 TEST_F(limits, no_file)
 {
+	int many[MANY_FILES], i;
 	struct cb_session s;
 	struct pt_kid kid;
 	char files[32];
@@ -558,12 +561,19 @@ TEST_F(limits, no_file)
 		_exit(0);
 	}
 	ASSERT_EQ(0, pt_await(&kid));
+	/* the kernel counts by processor, and adds up a batch of 32 at a time */
+	for (i = 0; i < MANY_FILES; i++) {
+		many[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		ASSERT_LE(0, many[i]);
+	}
 	ASSERT_EQ(0, st_write("/proc/sys/fs/file-max", "1"));
 	EXPECT_EQ(0, pt_go(&kid));
 	EXPECT_EQ(0, pt_await(&kid));
 	/* this process may still open it, by privilege */
 	ASSERT_EQ(0, st_write("/proc/sys/fs/file-max", files));
 	EXPECT_EQ(0, pt_go(&kid));
+	for (i = 0; i < MANY_FILES; i++)
+		close(many[i]);
 	status = cb_reap(pid);
 	EXPECT_EQ(0, status);
 }
