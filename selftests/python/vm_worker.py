@@ -259,6 +259,40 @@ def test_error_text_reaches_the_launcher(error, text):
     assert launcher.exit_codes == {"good": 0, "bad": 1}
 
 
+def test_stopped_while_it_says_that_it_failed(monkeypatch):
+    """The launcher knows as soon as the answer is there, and stops everybody: the one
+    that failed has failed nonetheless."""
+    publish_error = chipboot.Publisher.publish_error
+
+    def publish_and_be_stopped(publisher, code, text):
+        publish_error(publisher, code, text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(chipboot.Publisher, "publish_error", publish_and_be_stopped)
+    launcher = Worker([chip("good"), chip("bad", work=raises(ValueError("firmware")))])
+    with pytest.raises(WorkerFailed):
+        launcher.init()
+    assert launcher.exit_codes == {"good": 0, "bad": 1}
+
+
+def test_up_when_the_session_has_ended(board):
+    """It is stopped, by what it hears first: the refusal or SIGTERM."""
+    def late(me):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        while me.peers.read(me.rank).state is not chipboot.State.ERROR:
+            time.sleep(0.01)
+
+    def bad(_):
+        raise ValueError("firmware")
+
+    launcher = Worker([chip("late", board, work=late), chip("bad", work=bad)])
+    with pytest.raises(WorkerFailed) as caught:
+        launcher.init()
+    assert list(caught.value.causes) == ["bad"]
+    assert [words[1:] for words in board.hear(2)][1] == ["clean"]
+    assert launcher.exit_codes == {"late": 0, "bad": 1}
+
+
 def test_what_a_bring_up_must_give():
     for work, error in ((lambda me: Up(1, 2, 3, {"x": 1, "z": 2}), "not ['x', 'y']"),
                         (lambda me: Up(-1, 2, 3, {"x": 1, "y": 2}), "OverflowError"),

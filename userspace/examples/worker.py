@@ -140,10 +140,20 @@ class Stopped(BaseException):
 
 class _Stop:
     """A handler that raises once, and not any more when it is disarmed: what
-    cleans up is not interrupted, and nothing unwinds past a process's beginning."""
+    cleans up is not interrupted, nothing unwinds past a process's beginning, and
+    who has failed is not taken for one that was stopped."""
 
     def __init__(self) -> None:
         self.armed = True
+
+    @contextlib.contextmanager
+    def disarmed_by_failure(self) -> Iterator[None]:
+        """An exception in the block is the end, whatever comes while it is told."""
+        try:
+            yield
+        except BaseException:
+            self.armed = False
+            raise
 
     def __call__(self, *_: Any) -> None:
         if self.armed:
@@ -429,12 +439,19 @@ class Worker:
         publisher, peers = self.session.child(rank, death_signal=signal.SIGKILL)
         self._forget()
         chip = Chip(rank, self._configs, self._prefix, publisher, peers, self._grace)
-        with publisher.reporting(), config.bring_up(chip) as up:
+        with publisher.reporting(), stop.disarmed_by_failure(), \
+                config.bring_up(chip) as up:
             if set(up.buffers) != set(config.buffers):
                 raise ValueError(f"buffers are {sorted(up.buffers)}, and not "
                                  f"{sorted(config.buffers)} as configured")
-            publisher.publish_success(up.device_ctx, up.window_base, up.window_size,
-                                      [up.buffers[name] for name in config.buffers])
+            try:
+                publisher.publish_success(
+                    up.device_ctx, up.window_base, up.window_size,
+                    [up.buffers[name] for name in config.buffers])
+            except chipboot.Error as error:
+                if error.errno == errno.ECANCELED:
+                    raise Stopped("the session ended before it was up") from error
+                raise
             self._serve(chip, connection)
             stop.armed = False
 
