@@ -223,6 +223,13 @@ $(TESTS_BIN): $(B)/selftests/%: selftests/%.c $(LIB_A) | kselftest
 		-isystem $(KSELFTEST) $(CFLAGS) -MF $@.d -MT $@ \
 		-static -o $@ $< $(TEST_LIB) -pthread
 
+# Goes through the scripts of selftests/model/run; needs nothing of ours.
+MODEL_BIN := $(B)/selftests/model/executor
+$(MODEL_BIN): selftests/model/executor.c | deps-build
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(UCFLAGS) $(CFLAGS) -MF $@.d -MT $@ -static -o $@ $<
+
 # One of them is a 32-bit program: with its own libc, and none of our library.
 $(B)/selftests/interface32: TEST_CC = $(if $(CROSS),arm-linux-gnueabihf-gcc,\
 	$(if $(findstring clang,$(CC)),$(CC) --target=i686-linux-gnu,i686-linux-gnu-gcc))
@@ -319,7 +326,8 @@ vm-counter: build/vm/counter.so
 
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
-programs: $(TESTS_BIN) $(TESTS_CXX) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
+.PHONY: test-model
+programs: $(TESTS_BIN) $(TESTS_CXX) $(MODEL_BIN) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init $(B)/bench/bench
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
 VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
@@ -375,6 +383,15 @@ test-mutants:
 	@$(DEPS) --install test
 	@$(MAKE) test-parts
 	$(Q)selftests/mutants/run $(MUTANTS)
+
+# Random operations, compared with a model: OPS of them, chosen by SEED.
+OPS	?= 100000
+SEED	?= 1
+
+test-model:
+	@$(DEPS) --install vm
+	@$(MAKE) vm-parts $(MODEL_BIN)
+	$(Q)selftests/model/run --ops $(OPS) --seed $(SEED) -- $(VM_OPTIONS)
 
 # The memory order, by herd7 and the kernel's memory model.
 test-litmus:
@@ -537,6 +554,7 @@ help:
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
+	@echo "make test-model    random operations against a model; OPS=100000 SEED=1"
 	@echo "make test-litmus   the memory order, by the kernel's memory model"
 	@echo "make coverage   how much of the state machine the unit tests come through"
 	@echo "make test-install  the packages on a Debian that boots (as root)"
