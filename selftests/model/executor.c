@@ -3,8 +3,9 @@
  * Does what a script says, with real processes, threads and handles, and compares all
  * that comes of it with what the script says should come of it.
  *
- *	executor FILE
+ *	executor FILE [SECONDS]
  *
+ * SECONDS is how long something may take before it is taken to be for ever (120).
  * Runs in the throwaway machine, called by selftests/model/run, which writes the
  * script by the model.  A script is rounds, a round is steps:
  *
@@ -59,7 +60,7 @@
 #define MAPPINGS	2
 #define ARGS		16
 #define TEXT		1100
-#define PATIENCE_S	120	/* longer than this is for ever */
+#define NOBODYS_PID	30000	/* as the namespace is new, nobody comes that far */
 
 /* Descriptors with a number that everybody knows. */
 enum {
@@ -145,6 +146,7 @@ struct shared {
 
 static struct shared *sh;
 static long stride;
+static unsigned int patience_s = 120;
 
 static __u64 now(void)
 {
@@ -303,7 +305,7 @@ static long put_in_slot(long fd, __u64 slot)
 
 static pid_t pid_of_life(__u64 life)
 {
-	return sh->pid[life];
+	return sh->pid[life] ? sh->pid[life] : NOBODYS_PID;
 }
 
 /* Fill the struct of @call from the step's arguments, which begin at @a. */
@@ -353,7 +355,7 @@ static void fill(enum call call, union argument *u, const __u64 *a)
 	case BIND:
 		/* a life, or 1000: the caller, 1001: nobody, 1002: never was */
 		u->bind = (struct chipboot_bind) {
-			.pid = a[0] == 1000 ? 0 : a[0] == 1001 ? 30000 :
+			.pid = a[0] == 1000 ? 0 : a[0] == 1001 ? NOBODYS_PID :
 			       a[0] == 1002 ? -1 : pid_of_life(a[0]),
 			.death_signal = (__u32)a[1], .flags = (__u32)a[2],
 			.reserved = (__u32)a[3],
@@ -798,7 +800,7 @@ static void await_death(int pidfd)
 {
 	siginfo_t si;
 
-	if (!readable(pidfd, PATIENCE_S))
+	if (!readable(pidfd, (int)patience_s))
 		complain("a process does not die");
 	waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT | __WALL);
 	close(pidfd);
@@ -806,7 +808,7 @@ static void await_death(int pidfd)
 
 static void await_signals(void)
 {
-	__u64 end = now() + PATIENCE_S * 1000000000ull;
+	__u64 end = now() + patience_s * 1000000000ull;
 	struct timespec nap = { .tv_nsec = 100000 };
 	int k;
 
@@ -845,7 +847,7 @@ static long hand_over(const struct step *st)
 		return 0;
 	}
 	/* After an exec it is the new program that says so. */
-	if (!readable(FD_REPLY, PATIENCE_S)) {
+	if (!readable(FD_REPLY, (int)patience_s)) {
 		complain("hangs");
 		return 0;
 	}
@@ -927,7 +929,7 @@ static void meet(int nr)
 {
 	struct want_session *s = &sh->session[nr];
 	struct chipboot_status st = { .channel = CHIPBOOT_NO_CHANNEL };
-	__u64 end = now() + PATIENCE_S * 1000000000ull;
+	__u64 end = now() + patience_s * 1000000000ull;
 	struct timespec nap = { .tv_nsec = 500000 };
 	const __u64 ns = s->status.deadline_ns;
 
@@ -1258,10 +1260,12 @@ int main(int argc, char **argv)
 		reply(0);
 		obey(0);
 	}
-	if (argc != 2) {
-		fprintf(stderr, "usage: executor FILE\n");
+	if (argc < 2 || argc > 3) {
+		fprintf(stderr, "usage: executor FILE [SECONDS]\n");
 		return 2;
 	}
+	if (argc == 3)
+		patience_s = (unsigned int)atoi(argv[2]);
 	fd = open(argv[1], O_RDONLY | O_CLOEXEC);
 	size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	if (size <= 0)

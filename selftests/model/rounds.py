@@ -17,11 +17,11 @@ WEIGHTS = {
     "control-ro": {"CREATE": 1, "VERSION": 1},
     "owner": {"CLAIM": 12, "RESET": 8, "ABORT": 4, "SET_DEADLINE": 3, "OBSERVE": 4,
               "STATUS": 3, "DETACH": .4},
-    "publisher": {"PUBLISH": 8, "BIND": 7, "PROGRESS": 5, "STATUS": 2},
+    "publisher": {"PUBLISH": 7, "BIND": 10, "PROGRESS": 5, "STATUS": 2},
     "observer": {"READ": 2, "STATUS": 3, "OBSERVE": 2},
 }
 OTHERS = {"OPEN": 1, "CLOSE": 5, "DUP": 3, "CLOEXEC": 2, "SEND": 2, "RECV": 2.5,
-          "FORK": 6, "EXEC": .7, "EXIT": .8, "THREAD_EXIT": .8, "THREAD": 2, "KILL": 1,
+          "FORK": 6, "EXEC": .7, "EXIT": .6, "THREAD_EXIT": .6, "THREAD": 2, "KILL": 3,
           "REAP": 1.5, "MMAP": 3, "MUNMAP": 1, "LOOK": 3, "MPROTECT": .5, "POLL": 4}
 OP_SHARE, WRONG_KIND, ODD = .35, .03, .12
 
@@ -118,6 +118,15 @@ class Round:
         if name in ("EXIT", "THREAD_EXIT"):
             return (rng.choice((0, 1, 7, 255)),)
         if name == "KILL":
+            owners = {s.owner.life for s in w.sessions}
+            bound = [ch.binding.process.life for s in w.sessions
+                     for ch in s.channels if ch.binding]
+            # An owner's end is a session's: not too often.
+            victims = [x for x in bound if x not in owners]
+            if victims and rng.random() < .8:
+                life = rng.choice(victims)
+            elif life in owners and rng.random() < .8:
+                life = rng.randrange(len(w.lives))
             return life, rng.choice((9, 15, 1))
         if name == "REAP":
             kids = [q.life for q in w.lives if q.parent is p]
@@ -178,7 +187,9 @@ class Round:
         if s and answered and rng.random() < .85:
             done = [i for i, ch in enumerate(s.channels) if ch.state != model.IDLE]
             if done:
-                first = rng.choice(done)
+                # What is rare is tried more often.
+                gone = [i for i in done if s.channels[i].flags & model.GONE]
+                first = rng.choice(gone if gone and rng.random() < .5 else done)
                 end = first + 1
                 while end < n and s.channels[end].state != model.IDLE and \
                         rng.random() < .8:
@@ -256,7 +267,7 @@ class Round:
         rng, lives = self.rng, self.world.lives
         kids = [q.life for q in lives if q.parent is p and q.state != "reaped"]
         whom = rng.random()
-        if whom < .45 or whom < .85 and not kids:
+        if whom < .3 or whom < .85 and not kids:
             target = world.CALLER
         elif whom < .85:
             target = rng.choice(kids)
@@ -285,7 +296,7 @@ class Round:
         if rng.random() < .03:
             state = rng.choice((0, 3, 0xffffffff))
         else:
-            state = rng.choice((1, 2))
+            state = rng.choice((1, 1, 2))
         if state == 1:
             count = rng.choice((0, 1, 2, 17, 376)) if rng.random() > .02 else \
                 rng.choice((377, NO_CHANNEL))
