@@ -326,7 +326,7 @@ vm-counter: build/vm/counter.so
 
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
-.PHONY: test-model
+.PHONY: test-model test-model-faults
 programs: $(TESTS_BIN) $(TESTS_CXX) $(MODEL_BIN) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init $(B)/bench/bench
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -392,6 +392,11 @@ test-model:
 	@$(DEPS) --install vm
 	@$(MAKE) vm-parts $(MODEL_BIN)
 	$(Q)selftests/model/run --ops $(OPS) --seed $(SEED) -- $(VM_OPTIONS)
+
+test-model-faults:
+	@$(DEPS) --install vm
+	@$(MAKE) vm-parts $(MODEL_BIN)
+	$(Q)selftests/model/planted
 
 # The memory order, by herd7 and the kernel's memory model.
 test-litmus:
@@ -555,6 +560,7 @@ help:
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make test-model    random operations against a model; OPS=100000 SEED=1"
+	@echo "make test-model-faults  does the model find five planted faults?"
 	@echo "make test-litmus   the memory order, by the kernel's memory model"
 	@echo "make coverage   how much of the state machine the unit tests come through"
 	@echo "make test-install  the packages on a Debian that boots (as root)"
