@@ -61,6 +61,8 @@
 #define MAPPINGS	2
 #define ARGS		16
 #define TEXT		1100
+#define DEATH_SIGNALS	40	/* that the rounds ask for, and are counted */
+#define DEATH_SIGNALS_END 44
 #define NOBODYS_PID	30000	/* as the namespace is new, nobody comes that far */
 
 /* Descriptors with a number that everybody knows. */
@@ -270,7 +272,7 @@ static void set_up(void)
 	if (rw_page == MAP_FAILED || ro_page == MAP_FAILED)
 		broken("mmap");
 	close(fd);
-	for (nr = 40; nr < 44; nr++)
+	for (nr = DEATH_SIGNALS; nr < DEATH_SIGNALS_END; nr++)
 		sigaction(nr, &sa, NULL);
 }
 
@@ -652,16 +654,27 @@ static long do_thread_exit(int code, bool others)
 static long do_fork(const struct step *st)
 {
 	int process = (int)st->arg[0], life = (int)st->arg[1];
-	pid_t pid = fork();
+	sigset_t counted, before;
+	pid_t pid;
+	int nr;
 
+	/* a death signal that comes at once is the child's, and not its parent's */
+	sigemptyset(&counted);
+	for (nr = DEATH_SIGNALS; nr < DEATH_SIGNALS_END; nr++)
+		sigaddset(&counted, nr);
+	sigprocmask(SIG_BLOCK, &counted, &before);
+	pid = fork();
 	if (!pid) {
 		become(process, life);
 		/* as the argument's page is shared, the child has one of its own */
 		set_up();
+		sigprocmask(SIG_SETMASK, &before, NULL);
 		obey(0);
 	}
+	nr = errno_of(pid < 0 ? -1 : 0);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	sh->pid[life] = pid;
-	return pid < 0 ? -errno : 0;
+	return nr;
 }
 
 static long do_exec(void)
