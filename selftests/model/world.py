@@ -8,8 +8,9 @@ selftests/model/session.py and writes both for selftests/model/executor.c, which
 describes the script.
 
 Where the interface leaves an order open and the kernel does not, the kernel's is
-followed: descriptors that a process gives back all at once are released from the
-highest to the lowest, and who was bound last to a process is told first of its death.
+followed: a process that gives back many descriptors at once goes from the lowest to the
+highest, and what nobody else has is then released, the last one first; and who was
+bound last to a process is told first of its death.
 """
 
 from errno import EACCES, EAGAIN, EBADF, ECHILD, EINVAL, ENODEV, EPERM
@@ -69,10 +70,26 @@ class World:
 
     # ---- references ----------------------------------------------------------
 
-    def put(self, file, dying=None):
-        """One reference less; DYING is the process whose end it is."""
+    def put(self, file):
+        """One reference less."""
         file.refs -= 1
-        if file.refs or not file.session:
+        if not file.refs:
+            self.release(file)
+
+    def put_slots(self, p, slots):
+        """The descriptors that P gives back all at once."""
+        last = []
+        for slot in sorted(slots):
+            file = p.fds.pop(slot)
+            file.refs -= 1
+            if not file.refs:
+                last.append(file)
+        for file in reversed(last):
+            self.release(file)
+
+    def release(self, file):
+        """That was the last reference."""
+        if not file.session:
             return
         s = file.session
         if file.kind == "owner":
@@ -114,11 +131,10 @@ class World:
     def die(self, p, status):
         """The last thread ends."""
         p.dying, p.status, p.threads = True, status, set()
-        for slot in sorted(p.fds, reverse=True):
-            self.put(p.fds[slot])
+        self.put_slots(p, p.fds)
         for file, *_ in p.maps.values():
             self.put(file)
-        p.fds, p.maps = {}, {}
+        p.maps = {}
         p.state = "zombie"
         for hook in reversed(p.hooks):
             if isinstance(hook, model.Session):
@@ -354,9 +370,7 @@ class World:
     def exec(self, p):
         """execve(2): other threads, mappings and close-on-exec descriptors go."""
         p.threads, p.code = {0}, None
-        for slot in sorted(p.fds, reverse=True):
-            if p.cloexec[slot]:
-                self.put(p.fds.pop(slot))
+        self.put_slots(p, [slot for slot in p.fds if p.cloexec[slot]])
         for file, *_ in p.maps.values():
             self.put(file)
         p.maps = {}
