@@ -146,19 +146,27 @@ static bool publish_is_valid(const struct chipboot_publish *publish)
 	}
 }
 
-/* Copy the words in, without a lock.  Returns them for kfree(). */
-static u64 *copy_words(u64 pointer, u32 count)
+/* So many words need no allocation, which costs more than all the rest. */
+#define PUBLISH_FEW	32
+
+/*
+ * Copy the words in, without a lock, to @few if they fit.  Returns where they are,
+ * for kfree() unless that is @few.
+ */
+static u64 *copy_words(u64 pointer, u32 count, u64 *few)
 {
-	u64 *words;
+	u64 *words = few;
 
 	if (count > CHIPBOOT_WORDS_MAX)
 		return ERR_PTR(-EOVERFLOW);
-	words = kmalloc_array(count, sizeof(u64), CHIPBOOT_GFP);
+	if (count > PUBLISH_FEW)
+		words = kmalloc_array(count, sizeof(u64), CHIPBOOT_GFP);
 	if (!words)
 		return ERR_PTR(-ENOMEM);
 	if (copy_from_user(words, u64_to_user_ptr(pointer),
 			   count * sizeof(u64))) {
-		kfree(words);
+		if (words != few)
+			kfree(words);
 		return ERR_PTR(-EFAULT);
 	}
 	return words;
@@ -200,27 +208,31 @@ static long publisher_publish(struct call *call)
 		.message_len = publish->message_len,
 		.truncated = publish->flags & CHIPBOOT_PUBLISH_TRUNCATED,
 	};
-	char *message;
+	char *message = NULL;
+	u64 few[PUBLISH_FEW];
 	u64 *words;
 	int err;
 
 	if (!publish_is_valid(publish))
 		return -EINVAL;
-	words = copy_words(publish->words, answer.count);
+	words = copy_words(publish->words, answer.count, few);
 	if (IS_ERR(words))
 		return PTR_ERR(words);
-	message = call_copy_message(publish->message, &answer.message_len);
+	if (answer.message_len)
+		message = call_copy_message(publish->message,
+					    &answer.message_len);
 	if (IS_ERR(message)) {
 		err = PTR_ERR(message);
 		goto free_words;
 	}
 	answer.words = words;
-	answer.message = message;
+	answer.message = message ?: "";
 	err = publisher_answer(call_publisher(call), publish->generation,
 			       &answer);
 	kfree(message);
 free_words:
-	kfree(words);
+	if (words != few)
+		kfree(words);
 	return err;
 }
 

@@ -325,23 +325,28 @@ void session_unlock_and_wake(struct session *s, unsigned long flags)
 	const u32 always = CHIPBOOT_EVENT_ERROR | SESSION_WAKE_HUP;
 	const __poll_t mask = session_poll_always(s);
 	const u32 holds = session_events(s);
-	unsigned long queues = 0;
+	u32 polled = s->polled;
 	u32 wake = s->wake;
+	u32 queues = 0;
 	u32 i;
 
 	lockdep_assert_held(&s->lock);
 	s->wake = 0;
 	/* What another has undone since it began is not told. */
 	wake &= holds | (mask & EPOLLHUP ? SESSION_WAKE_HUP : 0);
-	for (i = 0; wake && i < SESSION_QUEUES; i++)
-		if (s->polled & BIT(i) && (queue_events(i) | always) & wake)
-			__set_bit(i, &queues);
+	for (; wake && polled; polled &= polled - 1) {
+		i = __ffs(polled);
+		if ((queue_events(i) | always) & wake)
+			queues |= BIT(i);
+	}
 	spin_unlock_irqrestore(&s->lock, flags);
 
-	for_each_set_bit(i, &queues, SESSION_QUEUES)
+	for (; queues; queues &= queues - 1) {
+		i = __ffs(queues);
 		wake_up_poll(&s->queue[i],
 			     queue_events(i) & holds ?
 			     mask | EPOLLIN | EPOLLRDNORM : mask);
+	}
 }
 
 /**
