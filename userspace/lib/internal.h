@@ -86,6 +86,18 @@ static inline void cb_load(void *to, const void *page, size_t size)
 	}
 }
 
+/*
+ * Copy a page that somebody may be writing, where the copy is thrown away if somebody
+ * was: the loads need not be atomic, only done once.  After the second statement the
+ * compiler does not know what is in the copy, and so cannot look at the page again.
+ */
+static inline void cb_copy_page(struct chipboot_answer *to,
+				const struct chipboot_answer *page)
+{
+	memcpy(to, page, sizeof(*to));
+	__asm__ __volatile__("" : : "r"(to) : "memory");
+}
+
 /* session.c: the register of handles, safe across fork */
 CB_HIDDEN void cb_register_lock(void);
 CB_HIDDEN void cb_register_unlock(void);

@@ -131,7 +131,7 @@ static bool snapshot(const struct chipboot_answer *page,
 
 	if (seq & 1)
 		return false;
-	cb_load(answer, page, sizeof(*page));
+	cb_copy_page(answer, page);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return __atomic_load_n(&page->seq, __ATOMIC_RELAXED) == seq;
 }
