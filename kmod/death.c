@@ -154,12 +154,10 @@ static void binding_died(struct death_hook *hook, const struct death *death)
 		b->dead = true;
 		b->death = *death;
 		/* One that was replaced, or dropped by RESET, is nobody's. */
-		if (s->slots[b->channel].binding == b) {
+		if (s->slots[b->channel].binding == b)
 			binding_tell(b);
-			session_wake_later(s);
-		}
 	}
-	spin_unlock_irqrestore(&s->lock, flags);
+	session_unlock_and_wake(s, flags);
 }
 
 /**

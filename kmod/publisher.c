@@ -85,10 +85,8 @@ static long publisher_bind(struct call *call)
 		if (b->dead)
 			binding_tell(b);
 		/* Too late for the signal to all: this one gets its own. */
-		if (s->owner_state == CHIPBOOT_OWNER_DEAD && b->death_signal) {
-			s->signals_due = true;
-			session_wake_later(s);
-		}
+		if (s->owner_state == CHIPBOOT_OWNER_DEAD && b->death_signal)
+			session_signal_later(s);
 	}
 	session_unlock_and_wake(s, flags);
 

@@ -33,7 +33,7 @@ static void session_work(struct work_struct *work)
 	spin_lock_irqsave(&s->lock, flags);
 	signals = s->signals_due;
 	s->signals_due = false;
-	session_unlock_and_wake(s, flags);
+	spin_unlock_irqrestore(&s->lock, flags);
 
 	deadline_check(s);
 	if (signals)
@@ -53,10 +53,9 @@ static void session_owner_died(struct death_hook *hook,
 		session_changed(s, s->owner_state == CHIPBOOT_OWNER_ALIVE ?
 				   SESSION_WAKE_HUP : 0);
 		WRITE_ONCE(s->owner_state, CHIPBOOT_OWNER_DEAD);
-		s->signals_due = true;
-		session_wake_later(s);
+		session_signal_later(s);
 	}
-	spin_unlock_irqrestore(&s->lock, flags);
+	session_unlock_and_wake(s, flags);
 }
 
 static void session_free(struct session *s)
@@ -67,8 +66,6 @@ static void session_free(struct session *s)
 		binding_free(s->slots[i].binding);
 		put_pid(s->slots[i].pid);
 	}
-	/* A death told by a binding a moment ago has queued it once more. */
-	cancel_work_sync(&s->work);
 	put_pid(s->owner_hook.pid);
 	session_free_pages(s);
 	bitmap_free(s->idle);
@@ -171,7 +168,7 @@ bool session_owned_by_caller(struct session *s)
  * @s: the session
  * @events: what began to hold by it: CHIPBOOT_EVENT_* and SESSION_WAKE_HUP
  *
- * Under session->lock; tell by session_unlock_and_wake() or session_wake_later().
+ * Under session->lock; tell by session_unlock_and_wake().
  */
 void session_changed(struct session *s, u32 events)
 {
@@ -318,6 +315,10 @@ static u32 queue_events(u32 i)
  * The keys carry what is true under the lock: io_uring reports the key as it is.
  * A queue nobody ever polled is left out; that is no waitqueue_active(), see
  * session_poll().
+ *
+ * In a death hook too, under tasklist_lock and pid->wait_pidfd's lock, as pollers of
+ * a pidfd are woken.  The session lives until the hook has returned: its last put
+ * waits for that lock to remove the hook.
  */
 void session_unlock_and_wake(struct session *s, unsigned long flags)
 	__releases(&s->lock)
@@ -350,14 +351,15 @@ void session_unlock_and_wake(struct session *s, unsigned long flags)
 }
 
 /**
- * session_wake_later() - tell of what changed, where nobody may be woken
+ * session_signal_later() - send death signals, where none may be sent
  * @s: the session
  *
- * Under session->lock, from a death hook or a timer.
+ * Under session->lock, from a death hook.
  */
-void session_wake_later(struct session *s)
+void session_signal_later(struct session *s)
 {
 	lockdep_assert_held(&s->lock);
+	s->signals_due = true;
 	queue_work(system_highpri_wq, &s->work);
 }
 

@@ -20,7 +20,8 @@
  *			taken, and remove_wait_queue() is called without it.
  *   publisher->stale_queue's lock, inside session->lock.
  *
- * The session's own wait queues are woken after session->lock is dropped.
+ * The session's own wait queues are woken after session->lock is dropped, and in a
+ * death hook under pid->wait_pidfd's lock, as a pidfd's pollers are.
  */
 #ifndef CHIPBOOT_SESSION_H
 #define CHIPBOOT_SESSION_H
@@ -90,8 +91,8 @@ struct slot {
  * @deadline_armed: the deadline has not fired yet.  Guarded by @lock
  * @deadline_ns: host CLOCK_MONOTONIC, 0: none.  Guarded by @lock
  * @deadline_timer: queues @work
- * @work: what must not run in a wake-up's or an interrupt's context: waking,
- *	the deadline's verdict, death signals.  Holds no reference
+ * @work: what must not run in a wake-up's or an interrupt's context: the deadline's
+ *	verdict, death signals.  Holds no reference
  * @tally: the channels, counted.  Guarded by @lock
  * @resetting: channels that a RESET under way has not been at.  Guarded by @lock
  * @changes: counts changes, for CHIPBOOT_EVENT_CHANGE.  Guarded by @lock
@@ -163,7 +164,7 @@ void session_changed(struct session *s, u32 events);
 void session_answered(struct session *s, u32 i);
 void session_unlock_and_wake(struct session *s, unsigned long flags)
 	__releases(&s->lock);
-void session_wake_later(struct session *s);
+void session_signal_later(struct session *s);
 u32 session_first_failed(struct session *s);
 __poll_t session_poll_always(const struct session *s);
 u32 session_holds(struct session *s, const struct handle *h);
