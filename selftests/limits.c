@@ -976,7 +976,7 @@ static int small_call(struct cb_session *s, int pub, enum small what)
 		p = cb_a_success(1, 9, words, CHIPBOOT_WORDS_MAX);
 		return cb_publish(pub, &p);
 	case FAILURE:
-		return cb_error(pub, 2, -9, "");
+		return cb_error(pub, 2, -9, "no memory");
 	case READ:
 		return cb_read(s->observer, 0, &page);
 	case PENDING:
@@ -1009,7 +1009,7 @@ static void small_done(struct cb_session *s, enum small what)
 			cb_want_reset(s, 0, 1);
 		break;
 	case FAILURE:
-		p = cb_an_error(2, -9, "", 0);
+		p = cb_an_error(2, -9, "no memory", strlen("no memory"));
 		cb_want_publish(s, 0, &p, getpid());
 		break;
 	case ABORT:
