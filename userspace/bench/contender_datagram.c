@@ -36,6 +36,7 @@ struct by_datagram {
 static void *create(unsigned int n)
 {
 	struct by_datagram *by = calloc(1, sizeof(*by));
+	static unsigned int made;
 	int on = 1;
 
 	if (!by)
@@ -50,7 +51,7 @@ static void *create(unsigned int n)
 	/* An abstract name, of one length whatever the pid: counts do not vary. */
 	by->name_size = offsetof(struct sockaddr_un, sun_path) + 1 +
 		snprintf(by->name.sun_path + 1, sizeof(by->name.sun_path) - 1,
-			 "bench-%08d", getpid());
+			 "bench-%08d-%04u", getpid(), made++);
 	if (by->receives < 0 ||
 	    setsockopt(by->receives, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) ||
 	    bind(by->receives, (void *)&by->name, by->name_size))
