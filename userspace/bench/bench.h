@@ -150,6 +150,7 @@ void bench_futex_wake(uint32_t *word, int count);
 /* reading.c, memory.c */
 void reading_run(unsigned int times);
 void observing_run(unsigned int n);
+extern const struct contender bench_descriptors;
 void memory_run(const struct contender *contender, unsigned int n);
 
 #endif /* BENCH_H */

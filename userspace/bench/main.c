@@ -10,7 +10,7 @@
  *	coming-up=SECONDS			all at once
  *	reading=TIMES
  *	observing=N
- *	memory=CONTENDER,N
+ *	memory=CONTENDER,N	or "descriptors", that many
  *
  * Called by userspace/bench/run, which knows what a step is for, reads the lines that
  * go to standard output, fields separated by ';', and has the instruction counts from
@@ -259,7 +259,8 @@ static void step_memory(char *step)
 	if (!comma)
 		usage(step);
 	*comma = 0;
-	memory_run(bench_find(step), strtoul(comma + 1, NULL, 10));
+	memory_run(strcmp(step, bench_descriptors.name) ? bench_find(step) :
+		   &bench_descriptors, strtoul(comma + 1, NULL, 10));
 }
 
 int main(int argc, char **argv)

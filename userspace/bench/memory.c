@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,20 @@ static void in_group(const struct contender *contender, unsigned int n)
 		contender->bind(self, 0, n, getpid());
 	say(contender, n, "bound", &before);
 }
+
+static void *make_descriptors(unsigned int n)
+{
+	while (n--)
+		if (syscall(SYS_pidfd_open, getpid(), 0) < 0)
+			bench_die("pidfd_open");
+	return NULL;
+}
+
+const struct contender bench_descriptors = {
+	.name = "descriptors",
+	.is = "what the VFS takes for one: a pidfd has nothing of its own",
+	.create = make_descriptors,
+};
 
 void memory_run(const struct contender *contender, unsigned int n)
 {

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include <chipboot.h>
-#include <chipboot_mailbox.h>
 
 #include "bench.h"
 #include "mark.h"
@@ -19,7 +18,10 @@
 /* The compiler neither drops @value nor knows it next time. */
 #define USE(value)	({ __asm__ __volatile__("" : "+r"(value) : : "memory"); })
 
-#define LOOP(...) do { \
+/* A function for each loop, so that none takes another's registers. */
+#define LOOP(name, parameter, ...) \
+static __attribute__((noinline)) void name(parameter, unsigned int times) \
+{ \
 	unsigned int turn; \
 	MARK(MARK_LOOP); \
 	for (turn = 0; turn < times; turn++) { \
@@ -27,7 +29,30 @@
 		__VA_ARGS__; \
 	} \
 	MARK(MARK_LOOP + 1); \
-} while (0)
+}
+
+static struct chipboot_answer copy;
+
+LOOP(nothing, const void *none, (void)none)
+LOOP(load, const int32_t *state,
+     USE(state);
+     int value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+     USE(value))
+LOOP(state_by_number, const struct chipboot_observer *all,
+     int value = chipboot_state(all, turn & 1);
+     USE(value))
+LOOP(state_by_page, const struct chipboot_answer *page,
+     USE(page);
+     int value = chipboot_page_state(page);
+     USE(value))
+LOOP(flat_copy, const struct chipboot_answer *page,
+     USE(page);
+     memcpy(&copy, page, sizeof(copy));
+     __asm__ __volatile__("" : : "r"(&copy) : "memory"))
+LOOP(snapshot, const struct chipboot_observer *all,
+     USE(all);
+     int value = chipboot_read(all, 0, &copy);
+     USE(value))
 
 static void die(int ret)
 {
@@ -46,40 +71,21 @@ void reading_run(unsigned int times)
 	struct chipboot_publisher *publisher;
 	struct chipboot_session *session;
 	struct chipboot_observer *all;
-	struct chipboot_answer copy;
 	uint64_t words[BENCH_WORDS] = { 1, 2, 3 };
-	struct chipboot_mailbox mailbox;
-	const struct chipboot_mailbox *box = &mailbox;
-	const int32_t *state;
-	uint32_t channel = 0;
-	int value;
 
 	die(chipboot_session_create(&session, 2));
 	die(chipboot_session_claim(session, 0, &publisher));
 	die(chipboot_publish_success(publisher, 1, 2, 3, words, BENCH_WORDS));
 	all = chipboot_session_observer(session);
 	page = chipboot_page(all, 0);
-	state = &page->state;
-	die(chipboot_mailbox_init(&mailbox, (void *)page, BENCH_WORDS));
-	memset(&copy, 0, sizeof(copy));
 
 	MARK(MARK_RUN);
-	LOOP();
-	LOOP(USE(state);
-	     value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
-	     USE(value));
-	LOOP(USE(channel);
-	     value = chipboot_state(all, channel);
-	     USE(value));
-	LOOP(USE(box);
-	     value = chipboot_mailbox_state(box);
-	     USE(value));
-	LOOP(USE(page);
-	     memcpy(&copy, page, sizeof(copy));
-	     __asm__ __volatile__("" : : "r"(&copy) : "memory"));
-	LOOP(USE(all);
-	     value = chipboot_read(all, 0, &copy);
-	     USE(value));
+	nothing(NULL, times);
+	load(&page->state, times);
+	state_by_number(all, times);
+	state_by_page(page, times);
+	flat_copy(page, times);
+	snapshot(all, times);
 	if (copy.words[2] != 3)
 		bench_die("a snapshot");
 

@@ -113,6 +113,17 @@ static void set_and_wake(uint32_t *word)
 	bench_futex_wake(word, INT_MAX);
 }
 
+/*
+ * All that the process has mapped is there, as it is in one that has run for a while:
+ * else what is counted is mostly how many pages of the program a step is the first to
+ * touch, which depends on where the linker put it.
+ */
+static void touch_all(void)
+{
+	if (mlockall(MCL_CURRENT) < 0 || munlockall() < 0)
+		bench_die("mlockall");
+}
+
 static void publisher(const struct round *round, void *self, unsigned int p)
 {
 	const struct contender *c = round->contender;
@@ -125,6 +136,7 @@ static void publisher(const struct round *round, void *self, unsigned int p)
 	run_on(round->pinned ? &publisher_cpu : NULL);
 	if (c->in_child)
 		c->in_child(self, first, end - first);
+	touch_all();
 	if (__atomic_add_fetch(&barrier->ready, 1, __ATOMIC_ACQ_REL) ==
 	    processes_of(round))
 		bench_futex_wake(&barrier->ready, 1);
@@ -320,6 +332,7 @@ static void wait_for_all(const struct round *round, void *self)
 	struct rusage before, after;
 	uint64_t woken_ns = 0;
 
+	touch_all();
 	getrusage(RUSAGE_SELF, &before);
 	__atomic_store_n(&barrier->waiting, 1, __ATOMIC_RELEASE);
 	result->noticed = c->wait(self, round->variant == ONE_DIES ?

@@ -23,7 +23,7 @@
  * while it is closed, and the functions that touch the environment (named
  * there) follow setenv(3).  Nothing blocks except chipboot_wait() and
  * chipboot_receive(), and chipboot_send() on a full socket.  None is safe in a
- * signal handler, except chipboot_state().
+ * signal handler, except chipboot_state() and chipboot_page_state().
  *
  * Descriptors.  All of them are close-on-exec, until chipboot_exec_prepare().
  *
@@ -558,29 +558,6 @@ int chipboot_observer_observe(struct chipboot_observer *observer,
 			      struct chipboot_observer **another);
 
 /**
- * chipboot_state - what a channel says: one acquire load, no system call
- *
- * Returns CHIPBOOT_STATE_*.  -ENOENT: no such channel.  -EPROTO: an unknown state.
- * Safe in a signal handler.  After SUCCESS or ERROR, chipboot_page() is whole, until
- * the owner resets.
- */
-CHIPBOOT_STATIC inline int
-chipboot_state(const struct chipboot_observer *observer, uint32_t channel)
-{
-	const struct chipboot_map *map = (const struct chipboot_map *)observer;
-	int32_t state;
-
-	if (channel >= map->channels)
-		return -ENOENT;
-	/* Pairs with the release store that ends an answer's writing. */
-	state = __atomic_load_n((const int32_t *)(map->base +
-						  channel * map->stride),
-				__ATOMIC_ACQUIRE);
-	return state >= CHIPBOOT_STATE_IDLE && state <= CHIPBOOT_STATE_ERROR ?
-	       state : -EPROTO;
-}
-
-/**
  * chipboot_page - the channel's page itself, read-only; NULL: no such channel
  *
  * For those who read in place after chipboot_state(), where nobody resets meanwhile:
@@ -594,6 +571,41 @@ chipboot_page(const struct chipboot_observer *observer, uint32_t channel)
 	return channel < map->channels ?
 	       (const struct chipboot_answer *)(map->base +
 						channel * map->stride) : NULL;
+}
+
+/**
+ * chipboot_page_state - what a channel says, by its page: one acquire load
+ * @page: of chipboot_page(); not NULL
+ *
+ * For who looks at one channel again and again.  Returns CHIPBOOT_STATE_*.  -EPROTO: an
+ * unknown state.  Safe in a signal handler.
+ */
+CHIPBOOT_STATIC inline int
+chipboot_page_state(const struct chipboot_answer *page)
+{
+	/* Pairs with the release store that ends an answer's writing. */
+	const int32_t state = __atomic_load_n(&page->state, __ATOMIC_ACQUIRE);
+
+	return state >= CHIPBOOT_STATE_IDLE && state <= CHIPBOOT_STATE_ERROR ?
+	       state : -EPROTO;
+}
+
+/**
+ * chipboot_state - what a channel says: one acquire load, no system call
+ *
+ * Returns CHIPBOOT_STATE_*.  -ENOENT: no such channel.  -EPROTO: an unknown state.
+ * Safe in a signal handler.  After SUCCESS or ERROR, chipboot_page() is whole, until
+ * the owner resets.
+ */
+CHIPBOOT_STATIC inline int
+chipboot_state(const struct chipboot_observer *observer, uint32_t channel)
+{
+	const struct chipboot_map *map = (const struct chipboot_map *)observer;
+
+	if (channel >= map->channels)
+		return -ENOENT;
+	return chipboot_page_state((const struct chipboot_answer *)
+				   (map->base + channel * map->stride));
 }
 
 /**

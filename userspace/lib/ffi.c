@@ -12,4 +12,5 @@
 
 __typeof__(chipboot_state) chipboot_state;
 __typeof__(chipboot_page) chipboot_page;
+__typeof__(chipboot_page_state) chipboot_page_state;
 __typeof__(chipboot_mailbox_state) chipboot_mailbox_state;
