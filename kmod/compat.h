@@ -23,6 +23,16 @@
 #error "chipboot needs a 64-bit kernel; 32-bit programs can use it there."
 #endif
 
+/*
+ * For a local that is filled before it is read, where CONFIG_INIT_STACK_ALL_ZERO would
+ * clear it first, in each call.  No header has a name for it.
+ */
+#if __has_attribute(__uninitialized__)
+#define __uninitialized	__attribute__((__uninitialized__))
+#else
+#define __uninitialized
+#endif
+
 #ifndef CHIPBOOT_HAVE_VM_FLAGS_MOD
 static inline void vm_flags_mod(struct vm_area_struct *vma,
 				unsigned long set, unsigned long clear)

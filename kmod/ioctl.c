@@ -71,7 +71,8 @@ static long ioctl_not_ours(unsigned int cmd)
 long ioctl_run(struct file *file, unsigned int cmd, unsigned long arg,
 	       const struct command *commands, size_t count)
 {
-	union argument argument;
+	/* All that a command looks at is copied in. */
+	union argument argument __uninitialized;
 	struct call call = {
 		.file = file,
 		.argument = &argument,

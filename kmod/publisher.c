@@ -207,7 +207,7 @@ static long publisher_publish(struct call *call)
 		.truncated = publish->flags & CHIPBOOT_PUBLISH_TRUNCATED,
 	};
 	char *message = NULL;
-	u64 few[PUBLISH_FEW];
+	u64 few[PUBLISH_FEW] __uninitialized;
 	u64 *words;
 	int err;
 
