@@ -96,7 +96,13 @@ define build_module
 	$(if $(Q),printf '  %-7s %s\n' MODULE $(KMOD)/$$release/chipboot.ko)
 endef
 
-.PHONY: module module-vm vm-kernel
+# A debug kernel is built here, and has modules of its own: bugs to catch, KUnit.
+DEBUG	:= $(filter debug-%,$(VM_KERNEL))
+DEBUG_DIR := build/debug/$(VM_KERNEL)
+DEPS_MODULE := module$(if $(CROSS),-arm64)$(if $(DEBUG),-debug)
+DEPS_TEST := test$(if $(CROSS),-arm64)$(if $(DEBUG),-debug)
+
+.PHONY: module module-vm vm-kernel debug-modules
 ifneq ($(wildcard $(KDIR)/Makefile),)
 module: | deps-build
 	$(call build_module,$(KDIR),$(MAKE) -C $(KDIR))
@@ -108,12 +114,20 @@ module:
 endif
 
 vm-kernel:
-	@$(DEPS) $(if $(CROSS),module-arm64,module)
+	@$(DEPS) $(DEPS_MODULE)
 	$(Q)selftests/vm/kernel $(VM_KERNEL) $(VM_ARCH)
 
 module-vm: vm-kernel | deps-build
 # BTF for a module would take pahole, and nobody reads it in the machine.
 	$(call build_module,$(VM_DIR)/headers,$(VM_DIR)/kbuild CONFIG_DEBUG_INFO_BTF_MODULES= KCFLAGS=-Werror)
+
+debug-modules: vm-kernel
+	$(call say,MODULES,$(DEBUG_DIR)/selftests/debug)
+	$(Q)mkdir -p $(DEBUG_DIR) && \
+	cp -rsf $(TOP)/kmod $(TOP)/uapi $(TOP)/selftests $(DEBUG_DIR)/ && \
+	find $(DEBUG_DIR) -xtype l -delete && \
+	$(VM_DIR)/kbuild M=$(TOP)/$(DEBUG_DIR)/selftests/debug -s \
+		KCFLAGS=-Werror modules
 
 # ---- userspace ------------------------------------------------------------
 
@@ -332,7 +346,7 @@ programs: $(TESTS_BIN) $(TESTS_CXX) $(MODEL_BIN) $(if $(CROSS),,$(UNIT_BIN) $(HO
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
 VM_GOAL	:= $(if $(CROSS),vm-arm64,vm)
 vm-parts: module-vm userspace $(B)/vm/init
-test-parts: vm-parts programs python
+test-parts: vm-parts programs python $(if $(DEBUG),debug-modules)
 
 # The package as pip would make it, where the tests import it.
 .PHONY: python
@@ -360,7 +374,7 @@ recording:
 		-e '/^<!-- recording/,/^<!-- end/{/^<!--/!d}' README.md
 
 test:
-	@$(DEPS) --install $(if $(CROSS),test-arm64,test)
+	@$(DEPS) --install $(DEPS_TEST)
 	@$(MAKE) test-parts
 	$(Q)selftests/run $(VM_OPTIONS) $(TESTS)
 
@@ -377,6 +391,11 @@ test-arm64:
 readme-kernels: build/matrix.md
 	$(Q)sed -i -e '/<!-- build.matrix.md -->/,/<!-- end -->/{//!d}' \
 		-e '/<!-- build.matrix.md -->/r $<' README.md
+
+# In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted.
+test-debug:
+	@$(DEPS) --install test-debug
+	$(Q)selftests/vm/matrix debug $(KERNELS)
 
 # A broken module must not pass: MUTANTS="stale-death-accepted ..." breaks it so.
 test-mutants:
@@ -542,7 +561,7 @@ test-install:
 .PHONY: clean distclean help
 # What was downloaded stays: it is slow to get and does not go stale here.
 clean:
-	rm -rf $(filter-out build/intree build/kernels build/kselftest,$(wildcard build/*)) \
+	rm -rf $(filter-out build/intree build/kernels build/kselftest build/sources,$(wildcard build/*)) \
 		build/intree/*/build*
 
 distclean:
@@ -558,6 +577,7 @@ help:
 	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
+	@echo "make test-debug    in kernels that watch: KASAN, lockdep, KCSAN, ..."
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make test-model    random operations against a model; OPS=100000 SEED=1"
 	@echo "make test-model-faults  does the model find five planted faults?"

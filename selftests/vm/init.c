@@ -18,7 +18,8 @@
  *	booted			the first line; the kernel came this far
  *	error TEXT		something of the machine itself failed
  *	exit CODE		COMMAND ended
- *	log			all that follows is the kernel log
+ *	log			all that follows is the kernel log, and then what a debug
+ *				kernel has found to be leaked
  *	NUL "done\n"		and this its end
  *
  * A byte from the host on the report's port means: time is up, say what hangs and end.
@@ -54,6 +55,10 @@
 /* The last references to a file are dropped by delayed work: look again. */
 #define UNLOAD_TRIES	30
 #define UNLOAD_PAUSE_US	100000
+
+/* What is younger may be about to be pointed to, and is not reported. */
+#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
+#define KMEMLEAK_AGE_S	6
 
 static int report_fd = -1;
 
@@ -224,6 +229,13 @@ static void unload_module(void)
 	       strerrordesc_np(errno), left[0] ? left : "nothing");
 }
 
+/* The first scan only remembers what has not changed by the second. */
+static void scan_for_leaks(void)
+{
+	write_file(KMEMLEAK, "scan");
+	write_file(KMEMLEAK, "scan");
+}
+
 static char **read_argv(void)
 {
 	static char text[1 << 16];
@@ -308,9 +320,9 @@ static ssize_t relay(int from, int to)
 
 /*
  * Until COMMAND has ended and what it wrote is on the port. Processes it left
- * behind may hold the pipe open for ever; they are not waited for.
+ * behind may hold the pipe open for ever; they are not waited for. False: time was up.
  */
-static void supervise(pid_t command, int out, int port, int signals)
+static int supervise(pid_t command, int out, int port, int signals)
 {
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
@@ -326,7 +338,7 @@ static void supervise(pid_t command, int out, int port, int signals)
 			fds[2].fd = -1;
 		if (fds[1].revents) {
 			write_file("/proc/sysrq-trigger", "w");
-			return;
+			return 0;
 		}
 		if (fds[0].revents) {
 			struct signalfd_siginfo info;
@@ -348,6 +360,18 @@ static void supervise(pid_t command, int out, int port, int signals)
 	tcdrain(port);
 	report("exit %d", WIFEXITED(status) ? WEXITSTATUS(status) :
 					      128 + WTERMSIG(status));
+	return 1;
+}
+
+/* They are not in the kernel's log, which only counts them. */
+static void dump_leaks(void)
+{
+	int fd = open(KMEMLEAK, O_RDONLY | O_CLOEXEC);
+
+	while (fd >= 0 && relay(fd, report_fd) > 0)
+		;
+	if (fd >= 0)
+		close(fd);
 }
 
 static void dump_log(void)
@@ -359,11 +383,12 @@ static void dump_log(void)
 	report("log");
 	if (len > 0)
 		write_all(report_fd, text, len);
+	dump_leaks();
 	write_all(report_fd, "\0done\n", 6);
 	tcdrain(report_fd);
 }
 
-static void run_command(int port, int signals)
+static int run_command(int port, int signals)
 {
 	int shell = !access("/vm/shell", F_OK);
 	char **argv = read_argv();
@@ -372,20 +397,21 @@ static void run_command(int port, int signals)
 
 	if (!argv || (!shell && pipe2(ends, O_CLOEXEC))) {
 		report("error no command");
-		return;
+		return 0;
 	}
 	command = start(argv, shell ? port : ends[1]);
 	close(ends[1]);
-	if (command < 0)
+	if (command < 0) {
 		report("error fork: %s", strerror(errno));
-	else
-		supervise(command, ends[0], port, signals);
+		return 0;
+	}
+	return supervise(command, ends[0], port, signals);
 }
 
 int main(void)
 {
 	sigset_t mask;
-	int loaded, port, signals;
+	int ended, leaks, loaded, port, signals;
 
 	mount("devtmpfs", "/dev", "devtmpfs", 0, "mode=755");
 	port = open_port(getenv("vm_output"), access("/vm/shell", F_OK));
@@ -400,10 +426,20 @@ int main(void)
 
 	set_environment();
 	loaded = load_module();
-	if (loaded >= 0)
-		run_command(port, signals);
+	ended = loaded >= 0 && run_command(port, signals);
+	/*
+	 * While the module is there, reports have names in them; what its own
+	 * variables hold on to is leaked only when it has gone.
+	 */
+	leaks = ended && !access(KMEMLEAK, F_OK);
+	if (leaks) {
+		sleep(KMEMLEAK_AGE_S);
+		scan_for_leaks();
+	}
 	if (loaded > 0)
 		unload_module();
+	if (leaks && loaded > 0)
+		scan_for_leaks();
 	dump_log();
 	reboot(RB_AUTOBOOT);
 	return 0;

@@ -3,7 +3,8 @@
 architecture without root and without touching the machine's own packages.
 
 Owns: the directory it is given (configuration, package lists, downloads).
-Called by: selftests/vm/kernel, selftests/vm/root and selftests/vm/kselftest.
+Called by: selftests/vm/kernel, selftests/vm/kernel_source.py,
+selftests/vm/vm_root.py and selftests/vm/kselftest.
 
 The mirrors are those of the machine's own apt sources, read at run time, so
 that a site's mirror or proxy is respected and no host name stands in any file.

@@ -3,7 +3,7 @@
 this file say of kernels and roots.
 
 Called by: selftests/vm/run, selftests/vm/kernel, selftests/vm/vm_root.py,
-selftests/vm/kselftest.
+selftests/vm/kernel_build.py, selftests/vm/kselftest.
 """
 
 import collections
@@ -35,6 +35,11 @@ class Kernel(collections.namedtuple(
         """What selftests/vm/kernel fills."""
         tail = "" if self.arch == DEFAULT_ARCH else "-" + self.arch
         return os.path.join(BUILD, "kernels", self.name + tail)
+
+    @property
+    def debug(self):
+        """Is it built here from a source, to watch what the module does?"""
+        return self.packages[0].startswith("linux-source-")
 
     @property
     def arm64(self):
