@@ -6,22 +6,22 @@
 #ifndef DEBUG_LOOK_IN_H
 #define DEBUG_LOOK_IN_H
 
-void unit_look_in(void);
+void unit_look_in(const char *barrier, const void *word);
 extern int unit_preempt_count;
 
 #undef smp_wmb
 #define smp_wmb()							\
 do {									\
 	__smp_wmb();							\
-	unit_look_in();							\
+	unit_look_in("wmb", NULL);					\
 } while (0)
 
 #undef smp_store_release
 #define smp_store_release(p, v)						\
 do {									\
-	unit_look_in();							\
+	unit_look_in("before release", p);				\
 	__smp_store_release(p, v);					\
-	unit_look_in();							\
+	unit_look_in("release", p);					\
 } while (0)
 
 #undef preempt_disable
