@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* vm: --cpus 2 --mem 512 --timeout 1800 */
+/* vm: --cpus 1 --mem 512 --timeout 1800 */
 /* kernel: debug-kasan */
 /*
  * Everything a program can ask of the module, with its first allocation failing, then
