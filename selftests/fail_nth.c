@@ -806,7 +806,19 @@ TEST(detach)
 	free(w);
 }
 
-TEST(number_of_points)
+/* A fixture of its own, for what stands in none runs first. */
+FIXTURE(all) {
+};
+
+FIXTURE_SETUP(all)
+{
+}
+
+FIXTURE_TEARDOWN(all)
+{
+}
+
+TEST_F(all, number_of_points)
 {
 	ASSERT_LT(0, points->failed);
 	printf("# %u points at which a call can fail, %u at which it need not\n",
