@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 
 import kernel_source
 import vmtree
@@ -93,6 +94,7 @@ def make(kernel, write_kbuild, say):
     with whole_or_absent(kernel.directory, key + "\n") as missing:
         if not missing:
             return
+        begin = time.monotonic()
         objects = _build(kernel, os.path.join(source, "linux"), say)
         write_kbuild(kernel, objects, os.path.join(kernel.directory, "kbuild"))
         release = re.search(r'"(.*)"', _read(
@@ -101,4 +103,5 @@ def make(kernel, write_kbuild, say):
                   encoding="utf-8") as out:
             out.write(release + "\n")
         say(f"{kernel.name}: {release}, from {package}, is ready in "
-            f"build/kernels/{kernel.name}")
+            f"build/kernels/{kernel.name}, after "
+            f"{time.monotonic() - begin:.0f} s")
