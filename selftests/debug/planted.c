@@ -207,17 +207,29 @@ static void plant_race(void)
 	pr_info("planted: %d\n", seen);
 }
 
-/* A flag that is raised without a barrier between it and what it is about. */
+/*
+ * A flag that is raised without a barrier between it and what it is about.  KCSAN
+ * looks at one access of some thousand, and finds it late only while the writer
+ * waits: so most accesses are to what the flag is about.
+ */
+#define MESSAGE	100
+
 static int message_writes(void *unused)
 {
 	unsigned long end = jiffies + 20 * HZ;
+	int i;
 
 	while (time_before(jiffies, end)) {
-		if (!READ_ONCE(flag)) {
-			racy++;
-			WRITE_ONCE(flag, 1);
+		if (READ_ONCE(flag)) {
+			udelay(1);
+			continue;
 		}
-		cond_resched();
+		for (i = 0; i < MESSAGE; i++) {
+			racy++;
+			barrier();
+		}
+		/* Pairs with nothing: that is the bug. */
+		WRITE_ONCE(flag, 1);
 	}
 	complete(&raced);
 	return 0;
@@ -226,19 +238,24 @@ static int message_writes(void *unused)
 static void plant_barrier(void)
 {
 	struct task_struct *task = kthread_run(message_writes, NULL, "planted");
-	int seen = 0;
+	unsigned long end = jiffies + 20 * HZ;
+	int i, seen = 0;
 
 	if (IS_ERR(task))
 		return;
-	while (!try_wait_for_completion(&raced)) {
-		/* Pairs with nothing: that is the bug. */
-		if (smp_load_acquire(&flag)) {
-			seen += racy;
-			/* Pairs with the dependency in message_writes(). */
-			smp_store_release(&flag, 0);
+	while (time_before(jiffies, end)) {
+		if (!smp_load_acquire(&flag)) {
+			udelay(1);
+			continue;
 		}
-		cond_resched();
+		for (i = 0; i < MESSAGE; i++) {
+			seen += racy;
+			barrier();
+		}
+		/* Pairs with the dependency in message_writes(). */
+		smp_store_release(&flag, 0);
 	}
+	wait_for_completion(&raced);
 	pr_info("planted: %d\n", seen);
 }
 
