@@ -392,7 +392,8 @@ readme-kernels: build/matrix.md
 	$(Q)sed -i -e '/<!-- build.matrix.md -->/,/<!-- end -->/{//!d}' \
 		-e '/<!-- build.matrix.md -->/r $<' README.md
 
-# In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted.
+# In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted. Then
+# random operations in each, 10^6 unless OPS= says how many.
 test-debug:
 	@$(DEPS) --install test-debug
 	$(Q)selftests/vm/matrix debug $(KERNELS)
