@@ -244,6 +244,7 @@ static void plant_barrier(void)
 	if (IS_ERR(task))
 		return;
 	while (time_before(jiffies, end)) {
+		/* Would pair with a release in message_writes(). */
 		if (!smp_load_acquire(&flag)) {
 			udelay(1);
 			continue;
