@@ -11,6 +11,7 @@
  * nothing while siblings hold copies.  wait_pidfd is core-private by convention;
  * outside of a kernel tree Kbuild looks for it first.
  */
+#include <linux/compiler.h>
 #include <linux/cred.h>
 #include <linux/oom.h>
 #include <linux/pid.h>
@@ -39,9 +40,11 @@ static enum life death_read(struct pid *pid, struct death *death)
 		life = LIVES;
 		/*
 		 * exit_code was written before the many full barriers of
-		 * do_exit() that come before exit_state.
+		 * do_exit() that come before exit_state.  data_race(): that is
+		 * written plainly, but is one word, and who does not see it yet
+		 * is told by the hook.
 		 */
-		if (smp_load_acquire(&leader->exit_state) &&
+		if (data_race(smp_load_acquire(&leader->exit_state)) &&
 		    thread_group_empty(leader)) {
 			const struct signal_struct *sig = leader->signal;
 
@@ -135,10 +138,17 @@ bool death_is_near(struct pid *pid)
 
 	rcu_read_lock();
 	leader = pid_task(pid, PIDTYPE_TGID);
-	/* The last thread counts live down to 0 before it closes files. */
-	if (leader)
-		near = !atomic_read(&leader->signal->live) ||
-		       READ_ONCE(leader->signal->flags) & SIGNAL_GROUP_EXIT;
+	if (leader) {
+		/*
+		 * Written plainly, under siglock: by an exiting process before
+		 * it comes to its files; of another, which is about to be
+		 * killed, either answer is true.
+		 */
+		near = data_race(READ_ONCE(leader->signal->flags)) &
+		       SIGNAL_GROUP_EXIT;
+		/* The last thread counts it down to 0 before it closes files. */
+		near |= !atomic_read(&leader->signal->live);
+	}
 	rcu_read_unlock();
 	return near;
 }
