@@ -8,6 +8,7 @@
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/compiler.h>
 #include <linux/cred.h>
 #include <linux/hashtable.h>
 #include <linux/module.h>
@@ -48,6 +49,12 @@ static DEFINE_MUTEX(limits_mutex);
 static DEFINE_HASHTABLE(user_table, 6);
 static u32 channels_in_use;
 
+/*
+ * A parameter, now.  data_race(): who changes it writes it plainly, at any time, but it
+ * is one word, and each refusal says by which value.
+ */
+#define parameter(name)		data_race(READ_ONCE(name))
+
 /**
  * limits_per_session() - max_channels_per_session, now
  *
@@ -55,7 +62,7 @@ static u32 channels_in_use;
  */
 u32 limits_per_session(void)
 {
-	return min_t(u32, READ_ONCE(max_channels_per_session),
+	return min_t(u32, parameter(max_channels_per_session),
 		     HANDLE_PENDING_WORDS_MAX * 64);
 }
 
@@ -103,13 +110,13 @@ struct user_channels *limits_charge(u32 n)
 
 	mutex_lock(&limits_mutex);
 	user = user_find(uid);
-	max = READ_ONCE(max_channels_per_user);
+	max = parameter(max_channels_per_user);
 	if (!has_room(user ? user->channels : 0, n, max)) {
 		limit = "max_channels_per_user";
 		err = -EDQUOT;
 		goto refuse;
 	}
-	max = READ_ONCE(max_channels);
+	max = parameter(max_channels);
 	if (!has_room(channels_in_use, n, max)) {
 		limit = "max_channels";
 		err = -ENOSPC;

@@ -249,6 +249,32 @@ TEST_F(limits, largest)
 	EXPECT_ROOM(10, ENOSPC);
 }
 
+/* While one is being changed it is the old or the new one, and this has room in both. */
+TEST_F(limits, changed_meanwhile)
+{
+	int *enough = cb_shared(sizeof(*enough));
+	struct pt_kid kid;
+	__u32 round;
+	pid_t pid;
+	int i;
+
+	pid = pt_fork(&kid);
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int ret = 0;
+
+		while (!ret && !__atomic_load_n(enough, __ATOMIC_RELAXED))
+			ret = try_create(self->control, 1);
+		_exit(-ret);
+	}
+	for (round = 0; round < 300; round++)
+		for (i = 0; i < ST_PARAMS; i++)
+			ASSERT_EQ(0, st_set_param(i, 10 + (round & 1)));
+	__atomic_store_n(enough, 1, __ATOMIC_RELAXED);
+	EXPECT_EQ(0, cb_reap(pid));
+	pt_forget(&kid);
+}
+
 /* A session's channels are in use as long as one of its handles or mappings. */
 TEST_F(limits, until_the_last_reference)
 {
