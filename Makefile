@@ -340,7 +340,7 @@ vm-counter: build/vm/counter.so
 
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
 .PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
-.PHONY: test-model test-model-faults
+.PHONY: test-model test-model-faults soak
 programs: $(TESTS_BIN) $(TESTS_CXX) $(MODEL_BIN) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init $(B)/bench/bench
 VM_OPTIONS := --kernel $(VM_KERNEL) --arch $(VM_ARCH)
@@ -397,6 +397,16 @@ readme-kernels: build/matrix.md
 test-debug:
 	@$(DEPS) --install test-debug
 	$(Q)selftests/vm/matrix debug $(KERNELS)
+
+# Random rounds with random deaths in the KASAN kernel, SOAK seconds long; `make test` has 20.
+SOAK	?= 3600
+
+soak:
+	@$(DEPS) --install test-debug
+	@$(MAKE) vm-parts $(B)/selftests/soak VM_KERNEL=debug-kasan
+	$(Q)selftests/vm/run --kernel debug-kasan --cpus 2 --mem 1536 \
+		--timeout $$(($(SOAK) * 2 + 600)) --file $(B)/selftests/soak \
+		-- ./soak $(SOAK)
 
 # A broken module must not pass: MUTANTS="stale-death-accepted ..." breaks it so.
 test-mutants:
@@ -579,6 +589,7 @@ help:
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-debug    in kernels that watch: KASAN, lockdep, KCSAN, ..."
+	@echo "make soak          an hour of random deaths in the KASAN kernel; SOAK=3600"
 	@echo "make test-mutants  the tests against modules broken on purpose"
 	@echo "make test-model    random operations against a model; OPS=100000 SEED=1"
 	@echo "make test-model-faults  does the model find five planted faults?"
