@@ -24,8 +24,8 @@
  * with the step in shared memory, and then compares with its own observers (the
  * witnesses): every page, STATUS, READ and poll(); words and texts and each channel's
  * STATUS where something has happened, elsewhere in turn and at the end of the round,
- * which makes it several times as fast.  Every round has a process-ID namespace, whose first process is the conductor; so nothing of a round
- * is left when it ends.
+ * for time's sake.  Every round has a process-ID namespace, whose first process is the
+ * conductor; so nothing of a round is left when it ends.
  *
  * Prints "ok ROUNDS STEPS" at the end, and "FAILED round ID step N: what" for each
  * round that went wrong, which ends there.

@@ -18,10 +18,7 @@
 /* The compiler neither drops @value nor knows it next time. */
 #define USE(value)	({ __asm__ __volatile__("" : "+r"(value) : : "memory"); })
 
-/* A function for each loop, so that none takes another's registers. */
-#define LOOP(name, parameter, ...) \
-static __attribute__((noinline)) void name(parameter, unsigned int times) \
-{ \
+#define LOOP(...) do { \
 	unsigned int turn; \
 	MARK(MARK_LOOP); \
 	for (turn = 0; turn < times; turn++) { \
@@ -29,30 +26,59 @@ static __attribute__((noinline)) void name(parameter, unsigned int times) \
 		__VA_ARGS__; \
 	} \
 	MARK(MARK_LOOP + 1); \
-}
+} while (0)
+
+/* A function for each loop, so that none takes another's registers. */
+#define APART	static __attribute__((noinline)) void
 
 static struct chipboot_answer copy;
 
-LOOP(nothing, const void *none, (void)none)
-LOOP(load, const int32_t *state,
-     USE(state);
-     int value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
-     USE(value))
-LOOP(state_by_number, const struct chipboot_observer *all,
-     int value = chipboot_state(all, turn & 1);
-     USE(value))
-LOOP(state_by_page, const struct chipboot_answer *page,
-     USE(page);
-     int value = chipboot_page_state(page);
-     USE(value))
-LOOP(flat_copy, const struct chipboot_answer *page,
-     USE(page);
-     memcpy(&copy, page, sizeof(copy));
-     __asm__ __volatile__("" : : "r"(&copy) : "memory"))
-LOOP(snapshot, const struct chipboot_observer *all,
-     USE(all);
-     int value = chipboot_read(all, 0, &copy);
-     USE(value))
+APART nothing(unsigned int times)
+{
+	LOOP();
+}
+
+APART load(const int32_t *state, unsigned int times)
+{
+	int value;
+
+	LOOP(USE(state);
+	     value = __atomic_load_n(state, __ATOMIC_ACQUIRE);
+	     USE(value));
+}
+
+APART state_by_number(const struct chipboot_observer *all, unsigned int times)
+{
+	int value;
+
+	LOOP(value = chipboot_state(all, turn & 1);
+	     USE(value));
+}
+
+APART state_by_page(const struct chipboot_answer *page, unsigned int times)
+{
+	int value;
+
+	LOOP(USE(page);
+	     value = chipboot_page_state(page);
+	     USE(value));
+}
+
+APART flat_copy(const struct chipboot_answer *page, unsigned int times)
+{
+	LOOP(USE(page);
+	     memcpy(&copy, page, sizeof(copy));
+	     __asm__ __volatile__("" : : "r"(&copy) : "memory"));
+}
+
+APART snapshot(const struct chipboot_observer *all, unsigned int times)
+{
+	int value;
+
+	LOOP(USE(all);
+	     value = chipboot_read(all, 0, &copy);
+	     USE(value));
+}
 
 static void die(int ret)
 {
@@ -80,7 +106,7 @@ void reading_run(unsigned int times)
 	page = chipboot_page(all, 0);
 
 	MARK(MARK_RUN);
-	nothing(NULL, times);
+	nothing(times);
 	load(&page->state, times);
 	state_by_number(all, times);
 	state_by_page(page, times);
