@@ -339,7 +339,7 @@ build/vm/counter.so: selftests/vm/counter.c | deps-build
 vm-counter: build/vm/counter.so
 
 .PHONY: programs vm-parts test-parts demo recording test test-kernels test-arm64
-.PHONY: test-mutants check intree vm readme-kernels test-litmus coverage
+.PHONY: test-mutants check intree vm readme-kernels readme-bench test-litmus coverage
 .PHONY: test-model test-model-faults soak
 programs: $(TESTS_BIN) $(TESTS_CXX) $(MODEL_BIN) $(if $(CROSS),,$(UNIT_BIN) $(HOST_BIN)) \
 	$(B)/vm/init $(B)/bench/bench
@@ -387,10 +387,15 @@ test-arm64:
 	@$(DEPS) --install test-arm64
 	$(Q)selftests/vm/matrix arm64 $(KERNELS)
 
-# The table of the last runs of both into the README.
+# The tables of the last runs into the README, each between its marks.
+into_readme = sed -i -e '/<!-- $(subst /,.,$(1)) -->/,/<!-- end -->/{//!d}' \
+	-e '/<!-- $(subst /,.,$(1)) -->/r $(1)' README.md
+
 readme-kernels: build/matrix.md
-	$(Q)sed -i -e '/<!-- build.matrix.md -->/,/<!-- end -->/{//!d}' \
-		-e '/<!-- build.matrix.md -->/r $<' README.md
+	$(Q)$(call into_readme,$<)
+
+readme-bench: build/bench/summary.md
+	$(Q)$(call into_readme,$<)
 
 # In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted. Then
 # random operations in each, 10^6 unless OPS= says how many.
