@@ -2,8 +2,8 @@
 """A Debian root file system, of what a device host has before chipboot comes to it.
 
 Owns: build/install/base/ (root.tar, and repo/ with the packages of a newer kernel).
-Called by: selftests/install/run. Kept until it is removed, because it takes minutes to
-make. The mirrors are the machine's own.
+Called by: selftests/install/run. Kept until it is removed or its list of packages
+changes, because it takes minutes to make. The mirrors are the machine's own.
 """
 
 import glob
@@ -20,11 +20,12 @@ import private_apt      # noqa: E402
 
 BASE = os.path.join(TOP, "build", "install", "base")
 
-# An init, what builds a module (pahole: for 6.12), what the packages depend on, and a
-# compiler for users' programs.
+# An init, what builds a module (pahole: for 6.12), what the packages depend on, a
+# compiler for users' programs, and rootless containers with a systemd of their user's.
 PACKAGES = ("systemd-sysv udev dbus kmod dkms linux-image-cloud-amd64 "
             "linux-headers-cloud-amd64 openssl zstd initramfs-tools procps python3 "
-            "libjson-c5 libsmartcols1 g++ libc6-dev pkg-config pahole").split()
+            "libjson-c5 libsmartcols1 g++ libc6-dev pkg-config pahole "
+            "podman crun uidmap dbus-user-session libpam-systemd").split()
 NEWER_KERNEL = ["linux-image-6.12-cloud-amd64", "linux-headers-6.12-cloud-amd64"]
 KERNEL_PACKAGE = re.compile(r"linux-(image|headers|kbuild|binary|modules|compiler)-")
 
@@ -49,9 +50,12 @@ def make_root():
     subprocess.run(
         ["mmdebstrap", "--mode=root", "--variant=minbase", "--quiet",
          f"--include={','.join(PACKAGES)}",
+         "--dpkgopt=force-unsafe-io",
          "--dpkgopt=path-exclude=/usr/share/man/*",
          "--dpkgopt=path-exclude=/usr/share/locale/*",
          f"--essential-hook={SMALL}",
+         # What is installed later is installed whole, its manual too.
+         "--customize-hook=rm -f $1/etc/dpkg/dpkg.cfg.d/99mmdebstrap",
          "bookworm", f"{BASE}/root.tar", *lines],
         check=True, stdin=subprocess.DEVNULL)
 
@@ -75,8 +79,9 @@ def fetch_newer_kernel():
 
 
 def make():
-    """The directory, made now or before."""
-    with private_apt.whole_or_absent(BASE) as missing:
+    """The directory, made now or before, of these packages."""
+    contents = " ".join(PACKAGES + NEWER_KERNEL)
+    with private_apt.whole_or_absent(BASE, contents) as missing:
         if missing:
             fetch_newer_kernel()
             make_root()
