@@ -48,6 +48,17 @@ as alice 'chipboot run -n 1 -- chipboot publish success' >"$out" 2>&1
 code=$?
 code 0
 ok 'who is in it may'
+
+# A container of an ordinary user's is a user namespace: the group has no number there.
+as bob 'unshare -U -r chipboot run -n 1 -- echo started' >"$out" 2>&1
+code=$?
+refused
+says 'it is for members of a group that has no number in this container; who starts it must be one, and let it keep its groups (podman: --group-add keep-groups)'
+ok "a container of bob's: that he must be in the group"
+as alice 'unshare -U -r chipboot run -n 1 -- chipboot publish success' >"$out" 2>&1
+code=$?
+code 0
+ok "a container of alice's, who is in it, may"
 chgrp root /dev/chipboot
 chmod 666 /dev/chipboot
 

@@ -320,6 +320,26 @@ static void group_name(gid_t gid, char *name, size_t size)
 	fclose(file);
 }
 
+/*
+ * In a container of an ordinary user's most of the host's groups have no number, and
+ * all of those are shown as this one.
+ */
+static bool has_no_number_here(gid_t gid)
+{
+	unsigned int overflow = 65534;
+	FILE *file;
+
+	if (file_says("/proc/self/gid_map", "0          0 4294967295"))
+		return false;
+	file = fopen("/proc/sys/kernel/overflowgid", "re");
+	if (file) {
+		if (fscanf(file, "%u", &overflow) != 1)
+			overflow = 65534;
+		fclose(file);
+	}
+	return gid == overflow;
+}
+
 static int no_permission(int error, const char *device)
 {
 	struct stat node;
@@ -327,6 +347,10 @@ static int no_permission(int error, const char *device)
 
 	if (stat(device, &node) < 0 || !S_ISCHR(node.st_mode))
 		return cb_errorf(error, "no permission to open %s", device);
+	if ((node.st_mode & 0060) == 0060 && has_no_number_here(node.st_gid))
+		return cb_errorf(error,
+				 "no permission to open %s: it is for members of a group that has no number in this container; who starts it must be one, and let it keep its groups (podman: --group-add keep-groups)",
+				 device);
 	group_name(node.st_gid, group, sizeof(group));
 	if ((node.st_mode & 0060) == 0060 && node.st_gid)
 		return cb_errorf(error,
