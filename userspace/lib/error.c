@@ -41,6 +41,10 @@ static const struct {
 	int error;
 	const char *text;
 } table[] = {
+	{
+		CB_CREATE, ENOMEM,
+		"no memory for the session: a page for each channel, charged to this process's memory control group (in a container: its memory limit)"
+	},
 	{ CB_CLAIM, EPERM, NOT_THE_OWNER },
 	{ CB_CLAIM, ENOENT, NO_SUCH_CHANNEL },
 	{ CB_CLAIM, EBUSY, "the channel is claimed, and its publisher still open" },
