@@ -115,10 +115,11 @@ module() {
 		# shellcheck disable=SC1090,SC1091	# lies in the package
 		. "$source/dkms.conf"
 		[ "$PACKAGE_NAME $PACKAGE_VERSION" = "chipboot $version" ] || exit
+		[[ ${MAKE[0]} == "make -C $kernel_source_dir "* ]] ||
+			{ echo "not the kernel that it names: ${MAKE[0]}"; exit; }
 		# How this machine runs that kernel's make.
 		# shellcheck disable=SC2086	# a command line
-		set -- ${MAKE[0]}
-		shift 3
+		set -- ${MAKE[0]#"make -C $kernel_source_dir "}
 		env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL build/kernels/6.1/kbuild \
 			"$@" CONFIG_DEBUG_INFO_BTF_MODULES= >"$work/log" 2>&1 || cat "$work/log"
 	)
