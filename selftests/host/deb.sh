@@ -53,6 +53,15 @@ command_package() {
 		/usr/lib/modules-load.d/chipboot.conf /usr/lib/sysusers.d/chipboot.conf
 }
 
+# What an administrator reads there.
+documents() {
+	local name good=0
+	for name in access containers install; do
+		ls "$root/usr/share/doc/chipboot/$name.md"* >/dev/null || good=1
+	done
+	return $good
+}
+
 # A page for each function: the pages are checked by selftests/check/manual, here that
 # none is left behind.
 library_packages() {
@@ -142,6 +151,7 @@ kernels_left_out() {
 point "make deb: built, and lintian says nothing" build
 point "they unpack" unpack
 point "chipboot: command, completion, manual, udev, modules-load, sysusers, CDI" command_package
+point "chipboot: how to install it, who may do what, containers" documents
 point "libchipboot0, libchipboot-dev: library, headers, pkg-config, every manual page" \
 	library_packages
 point "no file is in two of them" each_in_one
