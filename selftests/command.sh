@@ -224,6 +224,13 @@ code 99
 says 'timed out after 0.5 s: chips [0,1] pending; chip 0: no progress reported; chip 1: no progress reported'
 ok 'time-out of all, SIGTERM ignored'
 
+try chipboot run -n 400 --timeout 0.002 --kill-after 0 -- sleep 1000
+code 99
+says 'timed out after 0.002 s: chips ['
+silent_about 'cannot start'
+no_process sleep
+ok 'time-out while they are being started'
+
 try chipboot run -n 3 --keep-going --timeout 10 -- sh -c "[ \$CHIPBOOT_CHANNEL = 1 ] && exec sleep 1000; [ \$CHIPBOOT_CHANNEL = 2 ] && exit 9; $up; sleep 12; echo finished"
 code 99
 says 'chips [1] pending'
