@@ -132,8 +132,8 @@ static int end_at(pid_t pid, int k, enum way way, int *status,
 		if (ptrace(PTRACE_CONT, pid, NULL, NULL))
 			return -errno;
 	} else if (way == KILL_WITHIN) {
-		/* Either of the two may be the first to come to it. */
-		if (ptrace(PTRACE_CONT, pid, NULL, NULL) || kill(pid, SIGKILL))
+		/* It comes no further than to the call's end, where it would stop. */
+		if (ptrace(PTRACE_SYSCALL, pid, NULL, NULL) || kill(pid, SIGKILL))
 			return -errno;
 	} else if (kill(pid, SIGKILL)) {
 		return -errno;
