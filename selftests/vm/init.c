@@ -412,12 +412,13 @@ static int run_command(int port, int signals)
 
 int main(void)
 {
-	sigset_t mask;
 	int ended, leaks, loaded, port, signals;
+	sigset_t mask;
 
 	mount("devtmpfs", "/dev", "devtmpfs", 0, "mode=755");
 	port = open_port(getenv("vm_output"), access("/vm/shell", F_OK));
 	report_fd = open_port(getenv("vm_report"), 1);
+	leaks = !getenv("vm_no_leaks");		/* set_environment() clears it */
 	report("booted");
 	set_up();
 
@@ -433,7 +434,7 @@ int main(void)
 	 * While the module is there, reports have names in them; what its own
 	 * variables hold on to is leaked only when it has gone.
 	 */
-	leaks = ended && !access(KMEMLEAK, F_OK) && !getenv("vm_no_leaks");
+	leaks = leaks && ended && !access(KMEMLEAK, F_OK);
 	if (leaks) {
 		sleep(KMEMLEAK_AGE_S);
 		scan_for_leaks();
