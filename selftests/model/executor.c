@@ -880,7 +880,8 @@ static void apply_page(const struct update *up)
 	struct chipboot_page is;
 
 	memcpy(&is, witness_map[up->session] + ch * stride, sizeof(is));
-	s->touched[ch] = s->told = true;
+	s->touched[ch] = true;
+	s->told = true;
 	/* how: 0 only the binding, 1 changed, 2 zeroed, 3 new */
 	if (a[1] == 3) {
 		if (is.seq & 1)
