@@ -144,7 +144,7 @@ static bool publish_is_valid(const struct chipboot_publish *publish)
 	}
 }
 
-/* So many words need no allocation, which costs more than all the rest. */
+/* So many words are copied to the stack, without an allocation. */
 #define PUBLISH_FEW	32
 
 /*
