@@ -168,6 +168,7 @@ launcher=$!
 await test -S sock
 unshare -p -f -m sh -c "mount -t proc proc /proc; chipboot join sock -- sh -c '$up; exec sleep 1003'" &
 await grep -q '1 of 1 chips up in' "$out"
+await pidof sleep
 kill -KILL "$(pidof sleep)"
 wait $launcher
 code=$?
@@ -180,6 +181,7 @@ container=$!
 await test -S sock
 chipboot join sock -- sh -c "$up; exec sleep 1004" &
 await grep -q '1 of 1 chips up in' "$out"
+await pidof sleep
 kill -KILL "$(pidof sleep)"
 wait $container
 code=$?
