@@ -397,8 +397,8 @@ readme-kernels: build/matrix.md
 readme-bench: build/bench/summary.md
 	$(Q)$(call into_readme,$<)
 
-# In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted. Then
-# random operations in each, 10^6 unless OPS= says how many.
+# In each debug kernel, or in KERNELS=debug-kasan; once they catch what is planted. Beside
+# it random operations in each, 10^6 unless OPS= says how many. TESTS="fail_nth": some.
 test-debug:
 	@$(DEPS) --install test-debug
 	$(Q)selftests/vm/matrix debug $(KERNELS)
