@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A disk with a Debian on it, and a machine that boots from it.
 
-Owns: the directory it is given (disk.img, mnt, and what a boot leaves behind).
-Called by: selftests/install/run. QEMU by emulation, as in selftests/vm/run: no KVM.
+Owns: the directory it is given (disk.img, another as it was kept, mnt, and what a boot
+leaves behind). Called by: selftests/install/run. QEMU by emulation, as in
+selftests/vm/run: no KVM.
 What would take a quarter of an hour there, compiling above all, is done on the same disk
 without booting it (Disk.inside).
 """
@@ -96,6 +97,15 @@ class Disk:
         with self.mounted():
             subprocess.run(["tar", "-C", self.mnt, "-xpf", tarball,
                             "--xattrs", "--xattrs-include=*"], check=True)
+
+    def keep(self):
+        """As it is now, for back()."""
+        subprocess.run(["cp", "--sparse=always", self.image, self.image + ".kept"],
+                       check=True)
+
+    def back(self):
+        """As it was when it was kept."""
+        os.replace(self.image + ".kept", self.image)
 
     @contextlib.contextmanager
     def mounted(self):
