@@ -15,8 +15,7 @@
  * one the report, lines of text and then the kernel log; the last two are named
  * by vm_output= and vm_report= on the kernel's command line.
  *
- *	booted			the first line; the kernel came this far, and as it
- *				should: else the machine ends without a word
+ *	booted			the first line; the kernel came this far
  *	error TEXT		something of the machine itself failed
  *	exit CODE		COMMAND ended
  *	log			all that follows is the kernel log, and then what a debug
@@ -127,20 +126,6 @@ static int open_port(const char *path, int raw)
 	return fd;
 }
 
-/*
- * A kernel without ACPI compares its processor's timer with the PIT before it takes it.
- * A busy host may have served the two unequally, and then it has ticks of some
- * milliseconds and nothing finer.
- */
-static int timer_is_missing(void)
-{
-	static char log[1 << 18];
-
-	return klogctl(SYSLOG_ACTION_READ_ALL, log, sizeof(log) - 1) > 0 &&
-	       (strcasestr(log, "APIC timer disabled") ||
-		strcasestr(log, "disabling APIC timer"));
-}
-
 static void bring_up_lo(void)
 {
 	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -171,14 +156,14 @@ static void set_up(void)
 	sethostname("chipboot", strlen("chipboot"));
 	bring_up_lo();
 	/*
-	 * The boot was quiet; from here on warnings belong on the console, which is
-	 * all that is left of a machine that hangs. Not where lockdep watches: the
-	 * console's driver takes a lock that sleeps on a realtime kernel, and so each
-	 * warning out of an interrupt ("hrtimer: interrupt took", on a busy host) would
-	 * be an "Invalid wait context". The log has them all, and a panic prints it.
+	 * Warnings are on the console, which is all that is left of a machine that
+	 * hangs. Not where lockdep watches: the console's driver takes a lock that
+	 * sleeps on a realtime kernel, and so each warning out of an interrupt
+	 * ("hrtimer: interrupt took", on a busy host) would be an "Invalid wait
+	 * context". The log has them all, and a panic prints it.
 	 */
-	if (access("/proc/lockdep_stats", F_OK))
-		klogctl(SYSLOG_ACTION_CONSOLE_LEVEL, NULL, 5);
+	if (!access("/proc/lockdep_stats", F_OK))
+		klogctl(SYSLOG_ACTION_CONSOLE_LEVEL, NULL, 4);
 }
 
 static int load_module(void)
@@ -438,8 +423,6 @@ int main(void)
 	port = open_port(getenv("vm_output"), access("/vm/shell", F_OK));
 	report_fd = open_port(getenv("vm_report"), 1);
 	leaks = !getenv("vm_no_leaks");		/* set_environment() clears it */
-	if (timer_is_missing())
-		reboot(RB_AUTOBOOT);
 	report("booted");
 	set_up();
 
