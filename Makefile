@@ -464,7 +464,7 @@ bench:
 
 # What is counted, against userspace/bench/recorded.csv.
 bench-check:
-	@$(DEPS) --install bench
+	@$(DEPS) --install bench-check
 	@$(MAKE) bench-parts
 	$(Q)userspace/bench/run --check
 

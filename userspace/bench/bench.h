@@ -95,6 +95,7 @@ enum variant { ALL_SUCCEED, ONE_FAILS, ONE_DIES };
  * @variant: what its publishers do
  * @timed: take times; reading the clock is part of the round then
  * @pinned: waiter and publishers on a processor of their own each
+ * @still: begin when nothing else is left to do, right behind a timer's interrupt
  * @profile: between the marks that the counter profiles
  * @coming_up_ms: publishers do nothing for so long first
  * @switches: of the waiter in wait(): voluntary, that is: how often it slept
@@ -109,6 +110,7 @@ struct round {
 	enum variant variant;
 	bool timed;
 	bool pinned;
+	bool still;
 	bool profile;
 	unsigned int coming_up_ms;
 	long switches;

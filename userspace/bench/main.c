@@ -5,7 +5,8 @@
  *	bench STEP...
  *
  *	round=CONTENDER,N,VARIANT[,TIMES]	VARIANT: succeed, fail, die
- *	profile=CONTENDER,N,VARIANT		the same, for selftests/vm/run --profile
+ *	still=CONTENDER,N,VARIANT[,TIMES]	begun when nothing else is left to do
+ *	profile=CONTENDER,N,VARIANT		a round, for selftests/vm/run --profile
  *	late=VARIANT,TIMES			N = 1, on two processors, all in turn
  *	coming-up=SECONDS			all at once
  *	reading=TIMES
@@ -146,7 +147,7 @@ static void say_round(const char *word, const struct round *round)
 }
 
 /* "CONTENDER,N,VARIANT[,TIMES]": a contender's name may have commas itself. */
-static void step_round(char *step, bool profile)
+static void step_round(const char *word, char *step)
 {
 	char *fields[4] = { NULL };
 	unsigned int times = 1;
@@ -169,13 +170,14 @@ static void step_round(char *step, bool profile)
 			.contender = bench_find(step),
 			.n = strtoul(fields[1], NULL, 10),
 			.variant = find_variant(fields[2]),
-			.profile = profile,
+			.still = !strcmp(word, "still"),
+			.profile = !strcmp(word, "profile"),
 		};
 
 		if (!round.n)
 			usage(step);
 		round_run(&round);
-		say_round("round", &round);
+		say_round(word, &round);
 	}
 }
 
@@ -281,10 +283,9 @@ int main(int argc, char **argv)
 		if (!value)
 			usage(argv[i]);
 		*value++ = 0;
-		if (!strcmp(argv[i], "round"))
-			step_round(value, false);
-		else if (!strcmp(argv[i], "profile"))
-			step_round(value, true);
+		if (!strcmp(argv[i], "round") || !strcmp(argv[i], "still") ||
+		    !strcmp(argv[i], "profile"))
+			step_round(argv[i], value);
 		else if (!strcmp(argv[i], "late"))
 			step_late(value);
 		else if (!strcmp(argv[i], "coming-up"))

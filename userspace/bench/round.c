@@ -206,6 +206,36 @@ static void until_asleep(pid_t waiter)
 	}
 }
 
+/* Nobody else runs on this processor until the process sleeps. */
+static void before_others(bool yes)
+{
+	const struct sched_param param = { .sched_priority = yes };
+
+	if (sched_setscheduler(0, yes ? SCHED_FIFO | SCHED_RESET_ON_FORK :
+				  SCHED_OTHER, &param) < 0)
+		bench_die("sched_setscheduler");
+}
+
+/*
+ * What the kernel has left for later, of the round before (freeing, mostly) or of this
+ * one's forks, is done here, and not counted as whose turn it is; so is what has just
+ * been forked and another processor would run beside, and the timer's interrupt: the
+ * next is some million instructions away.
+ */
+static void settle(const struct round *round)
+{
+	struct timespec before, now;
+
+	if (!round->still)
+		return;
+	sleep_ms(20);
+	/* This clock is as old as the last interrupt. */
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &before);
+	do {
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	} while (now.tv_nsec == before.tv_nsec);
+}
+
 static void starter(const struct round *round, pid_t waiter)
 {
 	uint32_t ready;
@@ -217,6 +247,10 @@ static void starter(const struct round *round, pid_t waiter)
 	       processes_of(round))
 		bench_futex_wait(&barrier->ready, ready, -1);
 	until_asleep(waiter);
+	/* It sleeps again before a publisher runs. */
+	if (round->still)
+		before_others(true);
+	settle(round);
 	if (round->coming_up_ms) {
 		/* What going to sleep costs is over. */
 		sleep_ms(100);
@@ -228,6 +262,9 @@ static void starter(const struct round *round, pid_t waiter)
 		MARK(MARK_PROFILE);
 	MARK(MARK_GO);
 	set_and_wake(&barrier->go);
+	/* Its end is not to be among what the round takes. */
+	if (round->still)
+		wait_until_set(&barrier->finish);
 	_exit(0);
 }
 
@@ -282,13 +319,8 @@ static pid_t fork_or_die(void)
  */
 static void undisturbed(const struct round *round, bool yes)
 {
-	const struct sched_param param = { .sched_priority = yes };
-
 	run_on(yes || round->pinned ? &waiter_cpu : NULL);
-
-	if (sched_setscheduler(0, yes ? SCHED_FIFO | SCHED_RESET_ON_FORK :
-				  SCHED_OTHER, &param) < 0)
-		bench_die("sched_setscheduler");
+	before_others(yes);
 }
 
 static void *set_up(const struct round *round)
@@ -360,6 +392,7 @@ static void waiter(const struct round *round)
 	if (!fork_or_die())
 		starter(round, self_pid);
 	undisturbed(round, true);
+	settle(round);
 	self = set_up(round);
 	undisturbed(round, false);
 	wait_for_all(round, self);
