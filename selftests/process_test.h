@@ -13,6 +13,7 @@
 
 #include "chipboot_test.h"
 
+#include <sched.h>
 #include <stdbool.h>
 #include <sys/prctl.h>
 
@@ -124,9 +125,18 @@ static CB_MAYBE_UNUSED int pt_wait_dead(pid_t pid)
 {
 	siginfo_t si;
 
-	while (waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT)) {
-		if (errno != EINTR)
+	/*
+	 * A tracer is told of stops, too, asked for or not; 5.10 lets one begin
+	 * with SIGKILL pending, and wakes it at once.
+	 */
+	for (;;) {
+		if (!waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT)) {
+			if (si.si_code != CLD_TRAPPED)
+				break;
+			sched_yield();
+		} else if (errno != EINTR) {
 			return -errno;
+		}
 	}
 	return si.si_pid == pid ? 0 : -EPROTO;
 }
