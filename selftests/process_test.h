@@ -126,8 +126,8 @@ static CB_MAYBE_UNUSED int pt_wait_dead(pid_t pid)
 	siginfo_t si;
 
 	/*
-	 * A tracer is told of stops, too, asked for or not; 5.10 lets one begin
-	 * with SIGKILL pending, and wakes it at once.
+	 * A tracer is told of stops, too, asked for or not, and one may begin
+	 * with SIGKILL pending (seen on 5.10); it does not last.
 	 */
 	for (;;) {
 		if (!waitid(P_PID, (id_t)pid, &si, WEXITED | WNOWAIT)) {

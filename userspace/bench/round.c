@@ -217,10 +217,10 @@ static void before_others(bool yes)
 }
 
 /*
- * What the kernel has left for later, of the round before (freeing, mostly) or of this
- * one's forks, is done here, and not counted as whose turn it is; so is what has just
- * been forked and another processor would run beside, and the timer's interrupt: the
- * next is some million instructions away.
+ * Let others do now what would be counted later: what the kernel has put off in the
+ * round before or in this one's forks, the first steps of processes just forked, which
+ * another processor would run beside, and the timer's interrupt, of which the next is
+ * some million instructions away.
  */
 static void settle(const struct round *round)
 {
