@@ -1192,7 +1192,7 @@ static bool conduct(char *line)
 	case 'X':
 		return take_step();
 	}
-	broken("line '%s'", line);
+	broken("line '%.60s'", line);
 }
 
 static void take_fds(int from[2], int to)
@@ -1245,17 +1245,12 @@ static int run_round(char *lines, char *end, const char *id)
 	if (pid < 0)
 		broken("clone: a process-ID namespace");
 	if (!pid) {
-		char *line = lines, *next;
+		char *line = lines;
 
 		steps = 0;
 		begin_round();
-		while (line < end) {
-			next = strchr(line, '\n');
-			*next = '\0';
-			if (!conduct(line))
-				break;
-			line = next + 1;
-		}
+		while (line < end && conduct(line))
+			line = strchr(line, '\n') + 1;
 		check_sessions(true);
 		if (!sh->why[0])
 			_exit(0);
@@ -1308,8 +1303,7 @@ int main(int argc, char **argv)
 	size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
 	if (size <= 0)
 		broken("%s", argv[1]);
-	text_of_file = mmap(NULL, (size_t)size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE,
-			    fd, 0);
+	text_of_file = mmap(NULL, (size_t)size + 1, PROT_READ, MAP_SHARED, fd, 0);
 	if (text_of_file == MAP_FAILED)
 		broken("%s", argv[1]);
 	close(fd);
