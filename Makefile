@@ -376,7 +376,7 @@ recording:
 test:
 	@$(DEPS) --install $(DEPS_TEST)
 	@$(MAKE) test-parts
-	$(Q)selftests/run $(VM_OPTIONS) $(TESTS)
+	$(Q)selftests/run $(VM_OPTIONS) $(JOBS:%=--jobs %) $(TESTS)
 
 # The kernels of selftests/vm/kernels, or KERNELS="5.10 newest".
 test-kernels:
@@ -590,7 +590,7 @@ help:
 	@echo "make dist       a tarball of the sources, which builds without git"
 	@echo "make deb        Debian packages, in build/deb"
 	@echo "make demo       the main job, in a throwaway machine"
-	@echo "make test       the tests; TESTS=\"death waiting\" runs some"
+	@echo "make test       the tests; TESTS=\"death waiting\" runs some, JOBS=1 one at a time"
 	@echo "make test-kernels  on every kernel; KERNELS=\"5.10 newest\" on some"
 	@echo "make test-arm64    on arm64, with pages of 4 and of 16 KiB"
 	@echo "make test-debug    in kernels that watch: KASAN, lockdep, KCSAN, ..."

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vm: --cpus 2 --mem 512 --timeout 1800 */
+/* alone: two processors that really race */
 /*
  * BIND of a child while it dies and is reaped, by another thread or by nobody
  * (SIGCHLD ignored).  A launcher does that when a chip's process fails at once and a

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* vm: --cpus 2 --mem 512 --timeout 1800 */
+/* alone: two processors that really race */
 /*
  * Death against everything that can happen at the same moment, many times over: the
  * order in which threads leave, an answer just before, BIND, the last close, RESET, the

@@ -27,6 +27,7 @@
  * processor yet.
  */
 /* vm: --cpus 2 --mem 512 --timeout 900 */
+/* alone: two processors that really race */
 
 #include "chipboot_test.h"
 

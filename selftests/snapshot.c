@@ -12,6 +12,7 @@
  * check, and the answers are as large as they can be.
  */
 /* vm: --cpus 2 --mem 512 --timeout 900 */
+/* alone: two processors that really race */
 
 #include "rendezvous_test.h"
 
