@@ -6,7 +6,8 @@
  * that must not have changed.  Then what the table has no columns for: every
  * flag bit, every struct size, every pointer, the limits.
  */
-/* vm: --cpus 2 --mem 512 --timeout 1800 --file Documentation/interface.md */
+/* One call at a time: a second processor would only be in the way of the first. */
+/* vm: --cpus 1 --mem 512 --timeout 1800 --file Documentation/interface.md */
 
 #include "chipboot_test.h"
 

@@ -5,6 +5,7 @@
  * in whatever order, and on another processor at the same moment.
  */
 /* vm: --cpus 2 --mem 512 --timeout 900 */
+/* alone: two processors that really race */
 
 #include "process_test.h"
 #include "rendezvous_test.h"
