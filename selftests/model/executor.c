@@ -146,7 +146,7 @@ struct shared {
 	int sessions;
 	struct want_session session[SESSIONS];
 	struct chipboot_page page[SESSIONS][CHANNELS];	/* set when a session is met */
-	__u64 steps_of_all;				/* rounds */
+	__u64 steps_of_all;	/* rounds: the conductors' sum */
 };
 
 static struct shared *sh;
