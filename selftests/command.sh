@@ -341,7 +341,7 @@ wait
 ok 'who is waited for, as JSON'
 : >"$out"
 stuck 'more process was killed' &
-chipboot run -n 1 --kill-after 0 -- sh -c "sh -c '$held' & until grep -q FROZEN /tmp/freezer/chip/freezer.state; do sleep 0.1; done; $up" >"$out" 2>&1 </dev/null
+chipboot run -n 1 --timeout 240 --kill-after 0 -- sh -c "sh -c '$held' & until grep -q FROZEN /tmp/freezer/chip/freezer.state; do sleep 0.1; done; $up" >"$out" 2>&1 </dev/null
 code=$?
 code 0
 says '1 more process was killed, and something in the kernel holds it'

@@ -8,6 +8,7 @@
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
+#include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -32,9 +33,21 @@ MODULE_PARM_DESC(bug, "which; an unknown one is refused with EINVAL");
 	_x;							\
 })
 
-/* None: the machine that catches nothing has nothing to catch. */
+/*
+ * None: the machine that catches nothing has nothing to catch.  A warning out of an
+ * interrupt is no bug, though a console's driver may make lockdep believe it.
+ */
+static void warn_in_interrupt(struct irq_work *work)
+{
+	pr_warn("planted: a warning out of an interrupt\n");
+}
+
 static void plant_nothing(void)
 {
+	struct irq_work work = IRQ_WORK_INIT_HARD(warn_in_interrupt);
+
+	irq_work_queue(&work);
+	irq_work_sync(&work);
 }
 
 /* KASAN. */
