@@ -57,9 +57,10 @@ rows() { # FIRST LAST
 	done
 }
 
-# In 40 columns 20 are left for the text, and one stays free.
+# In 40 columns 18 are left for the text, and three stay free: where the echo of Ctrl-C has
+# no place at the end of a row, it begins another, and the table does not go as a whole.
 narrow() {
-	sed 's/firmware of.*/firmware of/'
+	sed 's/firmware of.*/firmware o/'
 }
 
 # ---- 64 chips, 80x24
@@ -100,7 +101,7 @@ filter='s/^\[[#x.]*\]/[=]/'
 {
 	echo '[=] 8/64 up, 1 failed, T s'
 	rows 8 13 | narrow
-	echo '60 failed T s  error 42: device not'
+	echo '60 failed T s  error 42: device no'
 	echo '+57 more: 8 up, 49 pending'
 } | shows
 ok 'resized to 40x10: one whole table'
@@ -114,9 +115,9 @@ t resize-window -t t -x 100 -y 30
 ok 'resized to 100x30: one whole table'
 t resize-window -t t -x 20 -y 4
 {
-	echo '8/64 up, 1 failed,'
+	echo '8/64 up, 1 failed'
 	echo '60 failed T s'
-	echo '+63 more: 8 up, 55'
+	echo '+63 more: 8 up, 5'
 } | shows
 ok 'resized to 20x4: as much as fits'
 t resize-window -t t -x 80 -y 24

@@ -328,10 +328,12 @@ static void draw(struct run *run, FILE *out, unsigned int columns,
 		return;
 	screen->widths = widths;
 	/*
-	 * One column stays free, since terminals differ in what the last one
-	 * does, and one row, for the cursor.
+	 * Three columns stay free: the terminal's echo of a key, as "^C", comes
+	 * between two rows of one write, and would begin a row that erase() knows
+	 * nothing of; and terminals differ in what the last column does.  One row
+	 * stays free, for the cursor.
 	 */
-	columns = columns > 1 ? columns - 1 : 1;
+	columns = columns > 3 ? columns - 3 : 1;
 	rows = rows > 2 ? rows - 1 : 1;
 	put_bar(run, out, columns);
 	put_chips(run, out, columns, rows - 1);
