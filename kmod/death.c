@@ -214,6 +214,15 @@ static struct pid *binding_target(s32 nr)
 	return result;
 }
 
+/*
+ * A reference.  data_race(): the kernel's function, inline, writes a 0 plainly over what
+ * is 0 already, as it does for each file that is opened with these credentials.
+ */
+static const struct cred *cred_take(const struct cred *cred)
+{
+	return data_race(get_cred(cred));
+}
+
 /**
  * binding_create() - a binding that is told of its process's death
  * @s: the session
@@ -248,7 +257,7 @@ int binding_create(struct session *s, u32 channel, s32 nr, u32 death_signal,
 		kfree(b);
 		return err;
 	}
-	b->cred = get_current_cred();
+	b->cred = cred_take(current_cred());
 	*result = b;
 	return 0;
 }
@@ -297,7 +306,7 @@ void binding_signal_all(struct session *s)
 		if (b && !b->dead && b->death_signal && !b->signalled) {
 			b->signalled = true;
 			pid = get_pid(b->hook.pid);
-			cred = get_cred(b->cred);
+			cred = cred_take(b->cred);
 			signal = b->death_signal;
 		}
 		spin_unlock_irqrestore(&s->lock, flags);

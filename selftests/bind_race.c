@@ -211,4 +211,41 @@ TEST_F(bind_race, child_is_reaped_meanwhile)
 	EXPECT_LT(0, once + more);
 }
 
+/* ---- credentials ----------------------------------------------------------- */
+
+#define BINDS	5000
+
+static void *opener_main(void *arg)
+{
+	const bool *ended = arg;
+
+	while (!__atomic_load_n(ended, __ATOMIC_SEQ_CST))
+		close(open("/dev/null", O_RDONLY | O_CLOEXEC));
+	return NULL;
+}
+
+/*
+ * A binding takes a reference to the credentials that every file a thread of the same
+ * process opens has, too.  The kernel's own function for it writes without a lock;
+ * debug-kcsan watches.
+ */
+TEST(credentials_are_shared)
+{
+	struct cb_session s;
+	bool ended = false;
+	pthread_t opener;
+	int i, pub;
+
+	ASSERT_EQ(0, cb_session_open(&s, 1)) TH_LOG("%s", s.why);
+	pub = cb_claim(s.owner, 0, NULL);
+	ASSERT_LE(0, pub);
+	ASSERT_EQ(0, pthread_create(&opener, NULL, opener_main, &ended));
+	for (i = 0; i < BINDS; i++)
+		ASSERT_EQ(0, cb_bind(pub, 0, SIGTERM));
+	__atomic_store_n(&ended, true, __ATOMIC_SEQ_CST);
+	pthread_join(opener, NULL);
+	close(pub);
+	cb_session_close(&s);
+}
+
 TEST_HARNESS_MAIN

@@ -20,7 +20,6 @@
 #define ALICE	1001
 #define BOB	1002
 #define N	3
-#define DISK	"/dev/nvme0n1"		/* selftests/vm/run --disk */
 
 /* From the kernel's headers that Debian 12's libc does not have. */
 struct clone3_args {
@@ -123,12 +122,24 @@ TEST_F(hostile, userfaultfd)
 	ASSERT_NE(NULL, self->map);
 }
 
+/* The machine's disk (selftests/vm/run --disk), or a debug kernel's, in memory. */
+static int open_disk(void)
+{
+	static const char *const disks[] = { "/dev/nvme0n1", "/dev/ram0" };
+	unsigned int i;
+	int fd = -1;
+
+	for (i = 0; fd < 0 && i < sizeof(disks) / sizeof(disks[0]); i++)
+		fd = open(disks[i], O_RDWR | O_DIRECT | O_CLOEXEC);
+	return fd;
+}
+
 /* A disk writes where it is told to, if the page can be had for that. */
 TEST_F(hostile, direct_io)
 {
 	void *own = mmap(NULL, self->stride, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = open(DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int fd = open_disk();
 	int i;
 
 	if (fd < 0 && (errno == ENOENT || errno == ENXIO))
