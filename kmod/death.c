@@ -214,12 +214,12 @@ static struct pid *binding_target(s32 nr)
 	return result;
 }
 
-/*
- * A reference.  data_race(): the kernel's function, inline, writes a 0 plainly over what
- * is 0 already, as it does for each file that is opened with these credentials.
- */
 static const struct cred *cred_take(const struct cred *cred)
 {
+	/*
+	 * data_race(): the kernel's function, inline, writes a 0 plainly over what is
+	 * 0 already, as it does for each file that is opened with these credentials.
+	 */
 	return data_race(get_cred(cred));
 }
 
