@@ -129,8 +129,11 @@ static int open_disk(void)
 	unsigned int i;
 	int fd = -1;
 
-	for (i = 0; fd < 0 && i < sizeof(disks) / sizeof(disks[0]); i++)
+	for (i = 0; i < sizeof(disks) / sizeof(disks[0]); i++) {
 		fd = open(disks[i], O_RDWR | O_DIRECT | O_CLOEXEC);
+		if (fd >= 0 || (errno != ENOENT && errno != ENXIO))
+			break;
+	}
 	return fd;
 }
 

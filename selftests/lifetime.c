@@ -1022,7 +1022,7 @@ static long long charge_left(long long enough)
 	return least;
 }
 
-/* For whom, as far as the kernel tells. */
+/* What GROUP is charged for, as far as the kernel tells. */
 static void print_charges(void)
 {
 	char text[8192], *line, *rest = text;

@@ -33,15 +33,13 @@ MODULE_PARM_DESC(bug, "which; an unknown one is refused with EINVAL");
 	_x;							\
 })
 
-/*
- * None: the machine that catches nothing has nothing to catch.  A warning out of an
- * interrupt is no bug, though a console's driver may make lockdep believe it.
- */
+/* No bug, though a console's driver may make lockdep believe it. */
 static void warn_in_interrupt(struct irq_work *work)
 {
 	pr_warn("planted: a warning out of an interrupt\n");
 }
 
+/* None: the machine that catches nothing has nothing to catch. */
 static void plant_nothing(void)
 {
 	struct irq_work work = IRQ_WORK_INIT_HARD(warn_in_interrupt);

@@ -149,6 +149,8 @@ static void set_up(void)
 	mount_at("debugfs", "/sys/kernel/debug", NULL);
 	/* Now: lockdown, which a test may switch on, lets nobody open it. */
 	kmemleak_fd = open(KMEMLEAK, O_RDWR | O_CLOEXEC);
+	if (kmemleak_fd < 0 && errno != ENOENT)
+		report("error %s: %s", KMEMLEAK, strerror(errno));
 	mount_at("tracefs", "/sys/kernel/tracing", NULL);
 	mount_at("cgroup2", "/sys/fs/cgroup", NULL);
 	symlink("/proc/self/fd", "/dev/fd");
